@@ -1,0 +1,41 @@
+# Two commands do everything: `make demo` and `make test`. Both build the environment first.
+PYTHON ?= python3.11
+VENV   ?= .venv
+OUT    ?= demo-out
+BIN    := $(VENV)/bin
+TORCH  := torch==2.13.0
+
+.PHONY: env demo test test-fast check format bench clean
+
+env: $(VENV)/.ready
+
+# torch is named in the same command as all that needs it: otherwise pip may fetch a CUDA build of several GB.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH) -e '.[demo,dev]'
+	touch $@
+
+demo: env
+	$(BIN)/deeprc demo --out $(OUT)
+
+test: env check
+	$(BIN)/pytest
+
+test-fast: env
+	$(BIN)/pytest -m 'not slow'
+
+check: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: env
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: env
+	$(BIN)/deeprc bench pipeline --json benchmarks/pipeline.json
+
+clean:
+	rm -rf $(VENV) $(OUT) deeprc-runs
