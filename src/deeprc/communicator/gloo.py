@@ -1,0 +1,158 @@
+"""GLOO and NCCL: a torch.distributed group whose store is a file private to the task.
+
+The file lies in the run's own directory (0700), so that no port is opened for the rendezvous and no
+stranger can join. The group is the process's default one while the task runs: DDP, Lightning and
+DistributedSampler find it without being told.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import warnings
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+
+from deeprc.communicator.protocol import (
+    Buffer,
+    ReduceOp,
+    Rendezvous,
+    as_contiguous,
+    checked_buffers,
+    checked_op,
+)
+from deeprc.errors import CommunicatorError, MissingDependencyError
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+
+class TorchCommunicator:
+    """Collectives over the torch.distributed group of one task."""
+
+    def __init__(self, group: Any, backend: str) -> None:
+        import torch
+        import torch.distributed as dist
+
+        self._group = group
+        self.backend = backend
+        self.rank: int = dist.get_rank(group)
+        self.size: int = dist.get_world_size(group)
+        self._device = torch.device("cuda", torch.cuda.current_device()) if backend == "nccl" else torch.device("cpu")
+
+    @property
+    def mpi(self) -> Any:
+        raise CommunicatorError(f"this task's communicator is {self.backend}; submit it with comm='mpi' to use .mpi")
+
+    @property
+    def process_group(self) -> Any:
+        if self._group is None:
+            raise CommunicatorError("this communicator belonged to a task that has ended")
+        return self._group
+
+    def barrier(self) -> None:
+        import torch.distributed as dist
+
+        dist.barrier(self.process_group)
+
+    def broadcast(self, obj: T, root: int = 0) -> T:
+        import torch.distributed as dist
+
+        holder = [obj if self.rank == root else None]
+        dist.broadcast_object_list(holder, src=root, group=self.process_group, device=self._device)
+        return cast(T, holder[0])
+
+    def all_gather(self, obj: T) -> list[T]:
+        payload = pickle.dumps(obj, protocol=pickle.HIGHEST_PROTOCOL)
+        return [pickle.loads(view) for view in self.all_to_all([payload] * self.size)]
+
+    def all_to_all(self, buffers: Sequence[Buffer]) -> list[memoryview]:
+        import torch
+        import torch.distributed as dist
+
+        outgoing = checked_buffers(buffers, self.size)
+        send_sizes = torch.tensor([view.nbytes for view in outgoing], dtype=torch.int64, device=self._device)
+        receive_sizes = torch.empty_like(send_sizes)
+        dist.all_to_all_single(receive_sizes, send_sizes, group=self.process_group)
+        sizes = receive_sizes.tolist()
+        received = [torch.empty(size, dtype=torch.uint8, device=self._device) for size in sizes]
+        sent = [self._tensor(view) for view in outgoing]
+        operations = [
+            dist.P2POp(operation, tensors[peer], peer, self.process_group)
+            for peer in range(self.size)
+            for operation, tensors in ((dist.isend, sent), (dist.irecv, received))
+            if peer != self.rank and len(tensors[peer])
+        ]
+        if operations:
+            for work in dist.batch_isend_irecv(operations):
+                work.wait()
+        incoming = [memoryview(tensor.cpu().numpy()) for tensor in received]
+        incoming[self.rank] = outgoing[self.rank]
+        return incoming
+
+    def _tensor(self, view: memoryview) -> torch.Tensor:
+        import torch
+
+        with warnings.catch_warnings():
+            # torch warns of tensors over read-only memory; these are only ever sent.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.from_numpy(np.frombuffer(view, dtype=np.uint8)).to(self._device)
+
+    def all_reduce(self, array: NDArray[Any], op: ReduceOp = "sum") -> NDArray[Any]:
+        import torch
+        import torch.distributed as dist
+
+        checked_op(op)
+        tensor = torch.from_numpy(as_contiguous(array).copy()).to(self._device)
+        reduction = {"min": dist.ReduceOp.MIN, "max": dist.ReduceOp.MAX}.get(op, dist.ReduceOp.SUM)
+        dist.all_reduce(tensor, op=reduction, group=self.process_group)
+        result: NDArray[Any] = tensor.cpu().numpy()
+        return result / self.size if op == "mean" else result
+
+    def close(self) -> None:
+        import torch.distributed as dist
+
+        if self._group is not None:
+            self._group = None
+            dist.destroy_process_group()
+
+
+def connect(rendezvous: Rendezvous) -> TorchCommunicator:
+    """Join the task's group; returns when all its ranks have.
+
+    Raises:
+        MissingDependencyError: torch is not installed.
+        CommunicatorError: nccl without a GPU, or a peer that did not join within `timeout_s`.
+    """
+    try:
+        import torch
+        import torch.distributed as dist
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"comm={rendezvous.backend!r} needs torch: pip install 'deeprc[torch]'"
+        ) from error
+    if rendezvous.backend == "nccl":
+        if not torch.cuda.is_available():
+            raise CommunicatorError("comm='nccl' needs a GPU and this rank sees none; use comm='gloo'")
+        torch.cuda.set_device(rendezvous.rank % torch.cuda.device_count())
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    store_file = Path(rendezvous.directory) / f"{rendezvous.task}.store"
+    store = dist.PrefixStore(rendezvous.task, dist.FileStore(str(store_file), rendezvous.size))
+    try:
+        dist.init_process_group(
+            rendezvous.backend,
+            store=store,
+            rank=rendezvous.rank,
+            world_size=rendezvous.size,
+            timeout=timedelta(seconds=rendezvous.timeout_s),
+        )
+    except RuntimeError as error:
+        raise CommunicatorError(f"task {rendezvous.task!r}: rank {rendezvous.rank} could not join: {error}") from error
+    return TorchCommunicator(dist.group.WORLD, rendezvous.backend)

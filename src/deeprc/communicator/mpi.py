@@ -1,0 +1,118 @@
+"""MPI: a duplicate of the world that the task's ranks were started in.
+
+The runtime starts the ranks of an MPI gang together, so MPI_COMM_WORLD holds exactly the task's ranks; the
+duplicate gives each task of a warm gang a context of its own, so that no message of one task can match a
+receive of another (MPI standard 4.1, section 7.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from deeprc.communicator.protocol import (
+    Buffer,
+    ReduceOp,
+    Rendezvous,
+    as_contiguous,
+    checked_buffers,
+    checked_op,
+)
+from deeprc.errors import CommunicatorError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+
+class MpiCommunicator:
+    """Collectives over an `mpi4py` communicator that belongs to one task."""
+
+    backend = "mpi"
+
+    def __init__(self, comm: Any) -> None:
+        self._comm = comm
+        self.rank: int = comm.Get_rank()
+        self.size: int = comm.Get_size()
+
+    @property
+    def mpi(self) -> Any:
+        return self._open
+
+    @property
+    def process_group(self) -> Any:
+        raise CommunicatorError("this task's communicator is MPI; submit it with comm='gloo' to use .process_group")
+
+    @property
+    def _open(self) -> Any:
+        if self._comm is None:
+            raise CommunicatorError("this communicator belonged to a task that has ended")
+        return self._comm
+
+    def barrier(self) -> None:
+        self._open.Barrier()
+
+    def broadcast(self, obj: T, root: int = 0) -> T:
+        received: T = self._open.bcast(obj, root=root)
+        return received
+
+    def all_gather(self, obj: T) -> list[T]:
+        gathered: list[T] = self._open.allgather(obj)
+        return gathered
+
+    def all_to_all(self, buffers: Sequence[Buffer]) -> list[memoryview]:
+        from mpi4py import MPI
+
+        outgoing = checked_buffers(buffers, self.size)
+        send_sizes = np.array([view.nbytes for view in outgoing], dtype=np.int64)
+        receive_sizes = np.empty_like(send_sizes)
+        self._open.Alltoall(send_sizes, receive_sizes)
+        # Allocated by NumPy, not bytearray: its pages are touched by the receive alone, never zeroed first.
+        incoming = [np.empty(size, dtype=np.uint8) for size in receive_sizes.tolist()]
+        requests = [self._open.Irecv([incoming[peer], MPI.BYTE], source=peer) for peer in self._peers()]
+        requests += [self._open.Isend([outgoing[peer], MPI.BYTE], dest=peer) for peer in self._peers()]
+        MPI.Request.Waitall(requests)
+        received = [memoryview(array) for array in incoming]
+        received[self.rank] = outgoing[self.rank]
+        return received
+
+    def _peers(self) -> list[int]:
+        """The other ranks, each starting after itself, so that not all send to rank 0 first."""
+        return [(self.rank + step) % self.size for step in range(1, self.size)]
+
+    def all_reduce(self, array: NDArray[Any], op: ReduceOp = "sum") -> NDArray[Any]:
+        from mpi4py import MPI
+
+        checked_op(op)
+        contiguous = as_contiguous(array)
+        result = np.empty_like(contiguous)
+        self._open.Allreduce(contiguous, result, op={"min": MPI.MIN, "max": MPI.MAX}.get(op, MPI.SUM))
+        return result / self.size if op == "mean" else result
+
+    def close(self) -> None:
+        if self._comm is not None:
+            self._comm.Free()
+            self._comm = None
+
+
+def connect(rendezvous: Rendezvous) -> MpiCommunicator:
+    """Duplicate the world of this gang for one task.
+
+    Raises:
+        MissingDependencyError: mpi4py is not installed.
+        CommunicatorError: the ranks were not started as one MPI world of the task's size.
+    """
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        raise MissingDependencyError("comm='mpi' needs mpi4py and an MPI library: pip install 'deeprc[mpi]'") from error
+    world = MPI.COMM_WORLD
+    if world.Get_size() != rendezvous.size or world.Get_rank() != rendezvous.rank:
+        raise CommunicatorError(
+            f"task {rendezvous.task!r}: rank {rendezvous.rank} of {rendezvous.size} finds itself as rank "
+            f"{world.Get_rank()} of an MPI world of {world.Get_size()}; run `deeprc doctor` to check the MPI library"
+        )
+    return MpiCommunicator(world.Dup())

@@ -1,0 +1,71 @@
+"""The readers' side: a run as progress, history and the report see it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deeprc.errors import JournalError
+from deeprc.journal.events import Event
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All that a run directory says: frozen descriptions and the events so far."""
+
+    directory: Path
+    events: list[Event]
+    spec: dict[str, Any]
+    environment: dict[str, Any]
+
+    def of_kind(self, *kinds: str) -> Iterator[Event]:
+        """Events of the given kinds, in the order they were written."""
+        return (event for event in self.events if event["kind"] in kinds)
+
+    def first(self, kind: str) -> Event | None:
+        """The first event of a kind, or None."""
+        return next(self.of_kind(kind), None)
+
+    def artifact(self, event: Event) -> dict[str, Any]:
+        """The content that an `artifact` event points to."""
+        content: dict[str, Any] = json.loads((self.directory / event["path"]).read_text())
+        return content
+
+
+def read_run(directory: Path) -> RunRecord:
+    """Read a run directory; a last line that a crash cut short is left out.
+
+    Raises:
+        JournalError: the directory holds no run.
+    """
+    path = directory / "events.jsonl"
+    if not path.is_file():
+        raise JournalError(f"{directory} is not a run directory: it has no events.jsonl. `deeprc history` lists runs")
+    return RunRecord(
+        directory=directory,
+        events=list(_complete_events(path)),
+        spec=_json_or_empty(directory / "spec.json"),
+        environment=_json_or_empty(directory / "environment.json"),
+    )
+
+
+def _complete_events(path: Path) -> Iterator[Event]:
+    with path.open("rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+def _json_or_empty(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return content
+
+
+def list_runs(root: Path) -> list[Path]:
+    """Run directories under `root`, oldest first."""
+    if not root.is_dir():
+        return []
+    return sorted((path.parent for path in root.glob("*/events.jsonl")), key=lambda path: path.name)

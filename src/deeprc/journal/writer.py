@@ -1,0 +1,49 @@
+"""The writer's side: one append-only file of events beside frozen descriptions of the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from deeprc.journal.events import Event
+
+
+class JournalWriter:
+    """Appends events to `<run directory>/events.jsonl`; each line is complete once `append` returns."""
+
+    def __init__(self, run_directory: Path) -> None:
+        self.directory = run_directory
+        (run_directory / "artifacts").mkdir(parents=True, exist_ok=True, mode=0o700)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._descriptor = os.open(run_directory / "events.jsonl", flags, 0o600)
+        self._artifacts = 0
+
+    def append(self, kind: str, **fields: Any) -> Event:
+        """Write one event; an artifact's content goes to a file of its own."""
+        if kind == "artifact":
+            fields["path"] = self._keep_artifact(fields.pop("content"))
+        event: Event = {"time": time.time(), "kind": kind, **fields}
+        os.write(self._descriptor, json.dumps(event, separators=(",", ":"), default=str).encode() + b"\n")
+        return event
+
+    def _keep_artifact(self, content: Any) -> str:
+        self._artifacts += 1
+        relative = f"artifacts/{self._artifacts:04d}.json"
+        write_json(self.directory / relative, content)
+        return relative
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
