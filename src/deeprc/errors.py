@@ -58,7 +58,13 @@ class TaskFailedError(TaskError):
     """The user's function raised. `traceback` is the user's, from the rank that raised first."""
 
     def __init__(
-        self, message: str, *, task: str, rank: int | None = None, node: str | None = None, traceback: str = ""
+        self,
+        message: str,
+        *,
+        task: str,
+        rank: int | None = None,
+        node: str | None = None,
+        traceback: str = "",
     ) -> None:
         super().__init__(message, task=task, rank=rank, node=node)
         self.traceback = traceback

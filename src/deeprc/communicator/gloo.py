@@ -45,11 +45,15 @@ class TorchCommunicator:
         self.backend = backend
         self.rank: int = dist.get_rank(group)
         self.size: int = dist.get_world_size(group)
-        self._device = torch.device("cuda", torch.cuda.current_device()) if backend == "nccl" else torch.device("cpu")
+        self._device = (
+            torch.device("cuda", torch.cuda.current_device()) if backend == "nccl" else torch.device("cpu")
+        )
 
     @property
     def mpi(self) -> Any:
-        raise CommunicatorError(f"this task's communicator is {self.backend}; submit it with comm='mpi' to use .mpi")
+        raise CommunicatorError(
+            f"this task's communicator is {self.backend}; submit it with comm='mpi' to use .mpi"
+        )
 
     @property
     def process_group(self) -> Any:
@@ -154,5 +158,7 @@ def connect(rendezvous: Rendezvous) -> TorchCommunicator:
             timeout=timedelta(seconds=rendezvous.timeout_s),
         )
     except RuntimeError as error:
-        raise CommunicatorError(f"task {rendezvous.task!r}: rank {rendezvous.rank} could not join: {error}") from error
+        raise CommunicatorError(
+            f"task {rendezvous.task!r}: rank {rendezvous.rank} could not join: {error}"
+        ) from error
     return TorchCommunicator(dist.group.WORLD, rendezvous.backend)

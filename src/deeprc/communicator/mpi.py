@@ -44,7 +44,9 @@ class MpiCommunicator:
 
     @property
     def process_group(self) -> Any:
-        raise CommunicatorError("this task's communicator is MPI; submit it with comm='gloo' to use .process_group")
+        raise CommunicatorError(
+            "this task's communicator is MPI; submit it with comm='gloo' to use .process_group"
+        )
 
     @property
     def _open(self) -> Any:
@@ -108,11 +110,13 @@ def connect(rendezvous: Rendezvous) -> MpiCommunicator:
     try:
         from mpi4py import MPI
     except ImportError as error:
-        raise MissingDependencyError("comm='mpi' needs mpi4py and an MPI library: pip install 'deeprc[mpi]'") from error
+        raise MissingDependencyError(
+            "comm='mpi' needs mpi4py and an MPI library: pip install 'deeprc[mpi]'"
+        ) from error
     world = MPI.COMM_WORLD
     if world.Get_size() != rendezvous.size or world.Get_rank() != rendezvous.rank:
         raise CommunicatorError(
             f"task {rendezvous.task!r}: rank {rendezvous.rank} of {rendezvous.size} finds itself as rank "
-            f"{world.Get_rank()} of an MPI world of {world.Get_size()}; run `deeprc doctor` to check the MPI library"
+            f"{world.Get_rank()} of an MPI world of {world.Get_size()}; `deeprc doctor` checks the MPI library"
         )
     return MpiCommunicator(world.Dup())

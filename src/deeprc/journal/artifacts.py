@@ -5,6 +5,7 @@ Each is plain data. `record_artifact` keeps it in the run directory as JSON; the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -67,11 +68,11 @@ def record_artifact(artifact: Artifact) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples to lists and NumPy numbers to Python's: what JSON holds. NaN becomes None."""
+    """Tuples to lists and NumPy numbers to Python's: what JSON holds. NaN and infinity become None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

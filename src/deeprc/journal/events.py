@@ -17,12 +17,12 @@ fields below. Readers must ignore fields they do not know.
 | task.failed | task, attempt, seconds, error, message, traceback, rank, node, output, will_retry |
 | task.cancelled | task, reason |
 | progress | task, rank, done, total, message |
-| transfer | task, rank, dataset, column, to ("torch", "tensorflow", "polars"), mode ("shared", "copied"), bytes, reason |
+| transfer | task, rank, dataset, column, to, mode ("shared", "copied"), bytes, reason |
 | exchange | task, rank, operator, bytes_sent, bytes_received, seconds |
 | artifact | task, type, path (in the run directory) |
 | warning | task, rank, message |
 
-`slot` numbers the node's cores from 0: the timeline has one lane for each slot of each node.
+`to` of a transfer is "torch", "tensorflow", "polars", "arrow" or "numpy". `slot` numbers the node's cores from 0: the timeline has one lane for each slot of each node.
 """
 
 from __future__ import annotations
