@@ -1,0 +1,58 @@
+"""How a description says what is wrong with it, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deeprc.errors import SpecError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+Where = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong; `where` leads to it from the object refused: fields, keys and indices."""
+
+    where: Where
+    message: str
+
+    def under(self, prefix: Where) -> Problem:
+        """The same problem, seen from an object that holds this one."""
+        return Problem((*prefix, *self.where), self.message)
+
+
+class Refusal(SpecError):
+    """A SpecError that keeps its problems apart, so that whoever read a file can give each its line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problem.message for problem in self.problems))
+
+
+def from_pydantic(error: ValidationError) -> Refusal:
+    """The problems of a pydantic error in our words; those of nested descriptions are taken out whole."""
+    problems: list[Problem] = []
+    for detail in error.errors():
+        where = tuple(detail["loc"])
+        cause = detail.get("ctx", {}).get("error")
+        if isinstance(cause, Refusal):
+            problems += [problem.under(where) for problem in cause.problems]
+        elif detail["type"] == "extra_forbidden":
+            problems.append(Problem(where, f"{error.title} has no field {where[-1]!r}"))
+        else:
+            problems.append(Problem(where, _message(where, detail["msg"], detail["input"])))
+    return Refusal(dict.fromkeys(problems))
+
+
+def _message(where: Where, message: str, given: object) -> str:
+    text = message.removeprefix("Value error, ")
+    if "nput should" in text:
+        text = text.replace("Input should", "should", 1).replace("String should", "should", 1)
+        text += f", got {given!r}"
+    field = ".".join(map(str, where))
+    return f"{field}: {text}" if field else text

@@ -1,0 +1,150 @@
+"""What a function takes: its communicator, and whether a task's arguments fit the rest."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter
+from types import UnionType
+from typing import Any
+
+from deeprc.errors import SpecError, valid_values
+from deeprc.spec.refusal import Problem, Refusal
+from deeprc.spec.task import Resources
+
+_BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def communicator_parameter(function: Callable[..., Any]) -> str | None:
+    """The name of the parameter annotated `rc.Communicator` (also as text, also `| None`), or None.
+
+    Raises:
+        SpecError: more than one parameter is.
+    """
+    names = [
+        name
+        for name, parameter in _signature(function).parameters.items()
+        if _is_communicator(parameter.annotation, function)
+    ]
+    if len(names) > 1:
+        raise SpecError(
+            f"{_name(function)} has {len(names)} communicator parameters ({', '.join(names)}); "
+            "a task has one communicator: annotate one parameter with it"
+        )
+    return names[0] if names else None
+
+
+def with_communicator(
+    function: Callable[..., Any], communicator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments to call `function` with: `communicator` put where the function takes it, if it does."""
+    name = communicator_parameter(function)
+    if name is None:
+        return tuple(args), dict(kwargs)
+    parameters = _signature(function).parameters
+    index = list(parameters).index(name)
+    if parameters[name].kind in _BY_POSITION and index <= len(args):
+        return (*args[:index], communicator, *args[index:]), dict(kwargs)
+    return tuple(args), {**kwargs, name: communicator}
+
+
+def check_call(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], resources: Resources
+) -> None:
+    """Refuse, before any work, a call that could not succeed.
+
+    A function on several ranks has to take the communicator, unless `comm` names a backend: then the function
+    may find the ranks itself, by `MPI.COMM_WORLD` or torch's default group, as Lightning does.
+
+    Raises:
+        SpecError: a parameter is unknown, missing or given twice; or ranks and communicator do not fit.
+    """
+    communicator = communicator_parameter(function)
+    problems = _argument_problems(function, args, kwargs, communicator)
+    name = _name(function)
+    if communicator is None and resources.ranks > 1 and resources.comm == "auto":
+        problems.append(
+            Problem(
+                ("resources", "ranks"),
+                f"{name} runs on {resources.ranks} ranks and takes no communicator, so every rank would do "
+                "the same: annotate a parameter with rc.Communicator, or say comm: mpi (or gloo) if it finds "
+                "the other ranks itself",
+            )
+        )
+    if communicator and resources.comm is None and _required(_signature(function).parameters[communicator]):
+        problems.append(
+            Problem(("resources", "comm"), f"{name} needs a communicator ({communicator!r}) and comm is null")
+        )
+    if problems:
+        raise Refusal(problems)
+
+
+def _argument_problems(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], communicator: str | None
+) -> list[Problem]:
+    parameters = {key: value for key, value in _signature(function).parameters.items() if key != communicator}
+    kinds = {parameter.kind for parameter in parameters.values()}
+    positional = [key for key, value in parameters.items() if value.kind in _BY_POSITION]
+    named = [
+        key
+        for key, value in parameters.items()
+        if value.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    ]
+    name, taken = _name(function), set(positional[: len(args)])
+    problems = []
+    if len(args) > len(positional) and Parameter.VAR_POSITIONAL not in kinds:
+        takes = f"{len(positional)} ({', '.join(positional)})" if positional else "none"
+        message = f"{name} takes {takes} by position, got {len(args)}"
+        problems.append(Problem(("args", len(positional)), message))
+    for key in kwargs:
+        where = ("kwargs", key)
+        if key == communicator:
+            problems.append(Problem(where, f"{key!r} of {name} is the communicator: Deep RC gives it"))
+        elif key in taken and key in named:
+            problems.append(Problem(where, f"{key!r} of {name} is given twice, by position and by name"))
+        elif key not in named and Parameter.VAR_KEYWORD not in kinds:
+            valid = valid_values(key, named, noun="parameter")
+            problems.append(Problem(where, f"{name} has no parameter {key!r}. {valid}"))
+    missing = [
+        key
+        for key, value in parameters.items()
+        if _required(value) and key not in taken and (key not in kwargs or key not in named)
+    ]
+    if missing:
+        problems.append(Problem(("function",), f"{name} is missing {', '.join(map(repr, missing))}"))
+    return problems
+
+
+def _required(parameter: Parameter) -> bool:
+    variadic = parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    return parameter.default is Parameter.empty and not variadic
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        # Some functions written in C do not tell; anything may be passed to them.
+        parameters = [Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)]
+        return inspect.Signature(parameters)
+
+
+def _is_communicator(annotation: Any, function: Callable[..., Any]) -> bool:
+    if isinstance(annotation, str):
+        namespace = getattr(inspect.unwrap(function), "__globals__", {})
+        try:
+            annotation = eval(annotation, dict(namespace))
+        except Exception:
+            # Imported under TYPE_CHECKING only: the text has to do.
+            parts = annotation.replace("Optional[", "").replace("]", "").split("|")
+            return any(part.strip(" '\"").rpartition(".")[2] == "Communicator" for part in parts)
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        return any(_is_communicator(part, function) for part in typing.get_args(annotation))
+    # By name: communicators lie in a room that this one does not know.
+    home = (getattr(annotation, "__module__", ""), getattr(annotation, "__name__", ""))
+    return home == ("deeprc.communicator.protocol", "Communicator")
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", None) or repr(function)
