@@ -45,15 +45,11 @@ class TorchCommunicator:
         self.backend = backend
         self.rank: int = dist.get_rank(group)
         self.size: int = dist.get_world_size(group)
-        self._device = (
-            torch.device("cuda", torch.cuda.current_device()) if backend == "nccl" else torch.device("cpu")
-        )
+        self._device = torch.device("cuda", torch.cuda.current_device()) if backend == "nccl" else torch.device("cpu")
 
     @property
     def mpi(self) -> Any:
-        raise CommunicatorError(
-            f"this task's communicator is {self.backend}; submit it with comm='mpi' to use .mpi"
-        )
+        raise CommunicatorError(f"this task's communicator is {self.backend}; submit it with comm='mpi' to use .mpi")
 
     @property
     def process_group(self) -> Any:
@@ -97,7 +93,7 @@ class TorchCommunicator:
         if operations:
             for work in dist.batch_isend_irecv(operations):
                 work.wait()
-        incoming = [memoryview(tensor.cpu().numpy()) for tensor in received]
+        incoming = [memoryview(tensor.cpu().numpy().data) for tensor in received]
         incoming[self.rank] = outgoing[self.rank]
         return incoming
 
@@ -138,17 +134,16 @@ def connect(rendezvous: Rendezvous) -> TorchCommunicator:
     try:
         import torch
         import torch.distributed as dist
+        from torch._C._distributed_c10d import FileStore, PrefixStore
     except ImportError as error:
-        raise MissingDependencyError(
-            f"comm={rendezvous.backend!r} needs torch: pip install 'deeprc[torch]'"
-        ) from error
+        raise MissingDependencyError(f"comm={rendezvous.backend!r} needs torch: pip install 'deeprc[torch]'") from error
     if rendezvous.backend == "nccl":
         if not torch.cuda.is_available():
             raise CommunicatorError("comm='nccl' needs a GPU and this rank sees none; use comm='gloo'")
         torch.cuda.set_device(rendezvous.rank % torch.cuda.device_count())
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     store_file = Path(rendezvous.directory) / f"{rendezvous.task}.store"
-    store = dist.PrefixStore(rendezvous.task, dist.FileStore(str(store_file), rendezvous.size))
+    store = PrefixStore(rendezvous.task, FileStore(str(store_file), rendezvous.size))
     try:
         dist.init_process_group(
             rendezvous.backend,
@@ -158,7 +153,5 @@ def connect(rendezvous: Rendezvous) -> TorchCommunicator:
             timeout=timedelta(seconds=rendezvous.timeout_s),
         )
     except RuntimeError as error:
-        raise CommunicatorError(
-            f"task {rendezvous.task!r}: rank {rendezvous.rank} could not join: {error}"
-        ) from error
+        raise CommunicatorError(f"task {rendezvous.task!r}: rank {rendezvous.rank} could not join: {error}") from error
     return TorchCommunicator(dist.group.WORLD, rendezvous.backend)

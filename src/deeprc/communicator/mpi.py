@@ -44,9 +44,7 @@ class MpiCommunicator:
 
     @property
     def process_group(self) -> Any:
-        raise CommunicatorError(
-            "this task's communicator is MPI; submit it with comm='gloo' to use .process_group"
-        )
+        raise CommunicatorError("this task's communicator is MPI; submit it with comm='gloo' to use .process_group")
 
     @property
     def _open(self) -> Any:
@@ -77,7 +75,7 @@ class MpiCommunicator:
         requests = [self._open.Irecv([incoming[peer], MPI.BYTE], source=peer) for peer in self._peers()]
         requests += [self._open.Isend([outgoing[peer], MPI.BYTE], dest=peer) for peer in self._peers()]
         MPI.Request.Waitall(requests)
-        received = [memoryview(array) for array in incoming]
+        received = [memoryview(array.data) for array in incoming]
         received[self.rank] = outgoing[self.rank]
         return received
 
@@ -110,9 +108,7 @@ def connect(rendezvous: Rendezvous) -> MpiCommunicator:
     try:
         from mpi4py import MPI
     except ImportError as error:
-        raise MissingDependencyError(
-            "comm='mpi' needs mpi4py and an MPI library: pip install 'deeprc[mpi]'"
-        ) from error
+        raise MissingDependencyError("comm='mpi' needs mpi4py and an MPI library: pip install 'deeprc[mpi]'") from error
     world = MPI.COMM_WORLD
     if world.Get_size() != rendezvous.size or world.Get_rank() != rendezvous.rank:
         raise CommunicatorError(

@@ -99,9 +99,7 @@ def checked_buffers(buffers: Sequence[Buffer], size: int) -> list[memoryview]:
     """One flat byte view for each rank, or a ValueError that says how many were expected."""
     if len(buffers) != size:
         raise ValueError(f"all_to_all takes one buffer for each rank: {size}, got {len(buffers)}")
-    return [
-        memoryview(buffer).cast("B") if memoryview(buffer).nbytes else memoryview(b"") for buffer in buffers
-    ]
+    return [memoryview(buffer).cast("B") if memoryview(buffer).nbytes else memoryview(b"") for buffer in buffers]
 
 
 def checked_op(op: str) -> None:

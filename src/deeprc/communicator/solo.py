@@ -29,9 +29,7 @@ class SoloCommunicator:
 
     @property
     def process_group(self) -> Any:
-        raise CommunicatorError(
-            "this task has the solo communicator; submit it with comm='gloo' to use .process_group"
-        )
+        raise CommunicatorError("this task has the solo communicator; submit it with comm='gloo' to use .process_group")
 
     def barrier(self) -> None:
         return None
@@ -60,7 +58,5 @@ def connect(rendezvous: Rendezvous) -> SoloCommunicator:
         CommunicatorError: the task has more ranks than one.
     """
     if rendezvous.size != 1:
-        raise CommunicatorError(
-            f"the solo communicator holds one rank, not {rendezvous.size}; use mpi or gloo"
-        )
+        raise CommunicatorError(f"the solo communicator holds one rank, not {rendezvous.size}; use mpi or gloo")
     return SoloCommunicator()

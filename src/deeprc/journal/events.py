@@ -22,7 +22,8 @@ fields below. Readers must ignore fields they do not know.
 | artifact | task, type, path (in the run directory) |
 | warning | task, rank, message |
 
-`to` of a transfer is "torch", "tensorflow", "polars", "arrow" or "numpy". `slot` numbers the node's cores from 0: the timeline has one lane for each slot of each node.
+`to` of a transfer is "torch", "tensorflow", "polars", "arrow" or "numpy". `slot` numbers the node's cores from 0: the
+timeline has one lane for each slot of each node.
 """
 
 from __future__ import annotations

@@ -43,9 +43,7 @@ def read_run(directory: Path) -> RunRecord:
     """
     path = directory / "events.jsonl"
     if not path.is_file():
-        raise JournalError(
-            f"{directory} is not a run directory: it has no events.jsonl. `deeprc history` lists runs"
-        )
+        raise JournalError(f"{directory} is not a run directory: it has no events.jsonl. `deeprc history` lists runs")
     return RunRecord(
         directory=directory,
         events=list(_complete_events(path)),

@@ -1,0 +1,1 @@
+"""Pilots, one file each: they get nodes, start one agent on each and report their loss."""

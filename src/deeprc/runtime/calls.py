@@ -1,0 +1,69 @@
+"""Functions and arguments on their way to a rank; results of other tasks are filled in there."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+
+from deeprc.errors import SpecError
+
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class _CallPickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Writes a future, wherever it is nested, as the id of its task."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self.needs: dict[str, None] = {}
+
+    def persistent_id(self, obj: Any) -> str | None:
+        task = getattr(type(obj), "__deeprc_future__", None) and obj.task
+        if not task:
+            return None
+        self.needs[task] = None
+        return str(task)
+
+
+class _CallUnpickler(pickle.Unpickler):
+    """Reads a call, asking `results` for what other tasks returned."""
+
+    def __init__(self, file: io.BytesIO, results: dict[str, bytes]) -> None:
+        super().__init__(file)
+        self._results = results
+        self._loaded: dict[str, Any] = {}
+
+    def persistent_load(self, pid: str) -> Any:
+        if pid not in self._loaded:
+            self._loaded[pid] = pickle.loads(self._results[pid])
+        return self._loaded[pid]
+
+
+def pickle_call(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[bytes, tuple[str, ...]]:
+    """Return the pickled call and the tasks whose results it needs.
+
+    Raises:
+        SpecError: the function or an argument cannot be sent to another process.
+    """
+    buffer = io.BytesIO()
+    pickler = _CallPickler(buffer)
+    try:
+        pickler.dump((function, args, kwargs))
+    except Exception as error:
+        raise SpecError(
+            f"{getattr(function, '__name__', function)!s} or one of its arguments cannot be sent to a rank: {error}. "
+            "Open files, locks, sockets and generators have to be made inside the function."
+        ) from error
+    return buffer.getvalue(), tuple(pickler.needs)
+
+
+def unpickle_call(call: bytes, results: dict[str, bytes]) -> Call:
+    """The call with every future replaced by its task's result."""
+    loaded: Call = _CallUnpickler(io.BytesIO(call), results).load()
+    return loaded

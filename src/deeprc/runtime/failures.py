@@ -1,0 +1,46 @@
+"""From what an agent saw to the error that the user gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deeprc.errors import RankDiedError, TaskError, TaskFailedError, TaskTimeoutError
+from deeprc.runtime.messages import Failure
+
+
+def error_for(task: str, failure: Failure) -> TaskError:
+    """The error of the visible tree, with all that is known in its message."""
+    where = f"task {task!r}, rank {failure.rank} on {failure.node}"
+    if failure.kind == "raised":
+        return TaskFailedError(
+            f"{where}: {failure.message}\n\n{failure.traceback.rstrip()}",
+            task=task,
+            rank=failure.rank,
+            node=failure.node,
+            traceback=failure.traceback,
+        )
+    error = RankDiedError if failure.kind == "died" else TaskTimeoutError
+    output = f"\nIts last output:\n{failure.output}" if failure.output else "\nIt had written no output."
+    return error(
+        f"{where}: {failure.message}.{output}",
+        task=task,
+        rank=failure.rank,
+        node=failure.node,
+        signal=failure.signal,
+        exit_code=failure.exit_code,
+        output=failure.output,
+    )
+
+
+def failure_event(error: TaskError, failure: Failure) -> dict[str, Any]:
+    """The fields of a `task.failed` event."""
+    return {
+        "error": type(error).__name__,
+        "message": failure.message,
+        "traceback": failure.traceback,
+        "rank": failure.rank,
+        "node": failure.node,
+        "output": failure.output,
+        "signal": failure.signal,
+        "exit_code": failure.exit_code,
+    }

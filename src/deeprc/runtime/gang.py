@@ -1,0 +1,82 @@
+"""The ranks of one attempt of a task, from start to result or failure, as their agent sees them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from deeprc.runtime.messages import Failure, RankRaised, RunGang
+from deeprc.runtime.rank_process import RankProcess, describe_exit
+
+
+@dataclass
+class Gang:
+    """State of one attempt. Pure bookkeeping: the agent does the I/O."""
+
+    order: RunGang
+    ranks: list[RankProcess]
+    node: str
+    results: dict[int, bytes | None] = field(default_factory=dict)
+    failure: Failure | None = None
+    started: float | None = None
+
+    def rank_of(self, process: RankProcess) -> int:
+        return self.ranks.index(process)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started if self.started is not None else 0.0
+
+    @property
+    def has_all_pids(self) -> bool:
+        return all(rank.pid is not None for rank in self.ranks)
+
+    @property
+    def finished(self) -> bool:
+        return len(self.results) == len(self.ranks)
+
+    def returned(self, process: RankProcess, result: bytes | None) -> None:
+        self.results[self.rank_of(process)] = result
+
+    def packed_results(self) -> tuple[bytes, ...]:
+        """What ranks sent that counts: rank 0's result first."""
+        ordered = (self.results[rank] for rank in range(len(self.ranks)))
+        return tuple(result for result in ordered if result is not None)
+
+    def raised(self, process: RankProcess, error: RankRaised) -> None:
+        """Note an exception; the first of a gang is the cause, those of its peers follow from it."""
+        if self.failure is None:
+            self.failure = Failure(
+                kind="raised",
+                message=error.message,
+                rank=self.rank_of(process),
+                node=self.node,
+                traceback=error.traceback,
+                output=process.last_output(),
+            )
+
+    def died(self, process: RankProcess) -> None:
+        """Note a death; it outranks exceptions, which peers raise when a collective loses a rank."""
+        if self.failure is not None and self.failure.kind != "raised":
+            return
+        signal, how = describe_exit(process.exit_code)
+        self.failure = Failure(
+            kind="died",
+            message=how,
+            rank=self.rank_of(process),
+            node=self.node,
+            output=process.last_output(),
+            signal=signal,
+            exit_code=process.exit_code,
+        )
+
+    def timed_out(self) -> None:
+        """Note that time is up; blames the first rank that has not returned."""
+        late = [rank for rank in range(len(self.ranks)) if rank not in self.results]
+        self.failure = Failure(
+            kind="timeout",
+            message=f"ran past its timeout of {self.order.timeout_s:g} s; ranks still running: {late}",
+            rank=late[0],
+            node=self.node,
+            output=self.ranks[late[0]].last_output(),
+        )

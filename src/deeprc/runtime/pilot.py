@@ -1,0 +1,62 @@
+"""What the runtime asks of a pilot: nodes, an agent on each, and news of their loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol, cast
+
+from deeprc.errors import SpecError, valid_values
+from deeprc.runtime.scheduler import Node
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What the user asked of a pilot; None leaves it to what is there."""
+
+    cores: int | None = None
+    gpus: int | None = None
+    memory_bytes: int | None = None
+    nodes: int = 1
+
+
+class Pilot(Protocol):
+    """Gets nodes and keeps one agent alive on each. Knows nothing of tasks."""
+
+    @property
+    def host(self) -> str:
+        """The address on which agents reach the driver: loopback unless the run spans nodes."""
+        ...
+
+    def start(self, allocation: Allocation, run_directory: Path) -> list[Node]:
+        """Get the nodes and start their agents; returns as soon as the nodes are known.
+
+        Raises:
+            ResourceError: the site cannot give what was asked.
+        """
+        ...
+
+    def lost_nodes(self) -> dict[str, str]:
+        """Nodes whose agent has ended, with what is known of why."""
+        ...
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """End agents that still run and give the nodes back; leaves nothing behind."""
+        ...
+
+
+def pilots() -> list[str]:
+    """Names of all installed pilots."""
+    return sorted(point.name for point in entry_points(group="deeprc.pilots"))
+
+
+def pilot_named(name: str) -> Pilot:
+    """Make a pilot.
+
+    Raises:
+        SpecError: there is none of that name.
+    """
+    for point in entry_points(group="deeprc.pilots", name=name):
+        return cast(Pilot, point.load()())
+    raise SpecError(f"unknown pilot {name!r}. {valid_values(name, pilots(), noun='pilot')}")

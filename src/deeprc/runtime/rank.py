@@ -1,0 +1,168 @@
+"""A rank: a process that serves one task after another, each with a communicator of its own."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import random
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from deeprc.communicator import Communicator, Rendezvous, connect
+from deeprc.journal import set_sink
+from deeprc.runtime.calls import unpickle_call
+from deeprc.runtime.messages import Assignment, JournalEvent, RankRaised, RankReturned
+from deeprc.runtime.zygote import die_with_parent
+from deeprc.spec.signature import with_communicator
+
+# Larger results go by file, so that no message blocks the agent, which serves many ranks.
+_INLINE_RESULT_BYTES = 1 << 20
+
+
+def serve(channel: Connection, run_directory: Path) -> None:
+    """Do assignments until the agent closes the channel."""
+    faulthandler.enable()
+    _reseed()
+    while True:
+        try:
+            assignment: Assignment = channel.recv()
+        except EOFError:
+            return
+        channel.send(_perform(assignment, channel, run_directory))
+
+
+def _perform(assignment: Assignment, channel: Connection, run_directory: Path) -> RankReturned | RankRaised:
+    try:
+        with _environment(assignment, channel, run_directory):
+            result = _call(assignment, run_directory)
+            return RankReturned(_packed(assignment, result, run_directory), _rss_bytes())
+    except BaseException as error:
+        return RankRaised(_one_line(error), _users_traceback(error))
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _call(assignment: Assignment, run_directory: Path) -> Any:
+    function, args, kwargs = unpickle_call(assignment.call, assignment.inputs)
+    if assignment.backend is None:
+        return function(*args, **kwargs)
+    comm = _connected(assignment, run_directory)
+    try:
+        args, kwargs = with_communicator(function, comm, args, kwargs)
+        return function(*args, **kwargs)
+    finally:
+        # After an exception peers may be gone; the agent ends this rank, so nothing leaks by not closing.
+        if sys.exc_info()[0] is None:
+            comm.close()
+
+
+def _connected(assignment: Assignment, run_directory: Path) -> Communicator:
+    return connect(
+        Rendezvous(
+            task=f"{assignment.task}.{assignment.attempt}",
+            backend=assignment.backend or "solo",
+            rank=assignment.rank,
+            size=assignment.size,
+            directory=str(run_directory / "rendezvous"),
+        )
+    )
+
+
+@contextmanager
+def _environment(assignment: Assignment, channel: Connection, run_directory: Path) -> Iterator[None]:
+    """Point journal and datasets at the run, and libraries at the rank's threads and GPUs."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, assignment.gpus))
+    _limit_threads(assignment.threads)
+    if (bridge := sys.modules.get("deeprc.bridge")) is None:
+        from deeprc import bridge
+    getattr(bridge, "set_dataset_root", print)(run_directory / "datasets")
+
+    def sink(kind: str, fields: dict[str, Any]) -> None:
+        channel.send(JournalEvent(kind, {"task": assignment.task, "rank": assignment.rank, **fields}))
+
+    set_sink(sink)
+    try:
+        yield
+    finally:
+        set_sink(None)
+
+
+def _limit_threads(threads: int) -> None:
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        except RuntimeError:
+            # A warm rank has its TensorFlow runtime already, with the same number: it is part of the profile.
+            return
+
+
+def _packed(assignment: Assignment, result: Any, run_directory: Path) -> bytes | None:
+    """The pickled result of rank 0, and of any rank that made a part of a dataset."""
+    if assignment.rank != 0 and type(result).__name__ != "Dataset":
+        return None
+    payload: bytes = cloudpickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL)
+    if len(payload) <= _INLINE_RESULT_BYTES:
+        return b"v" + payload
+    path = run_directory / "results" / f"{assignment.task}.{assignment.attempt}.{assignment.rank}.pickle"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(payload)
+    temporary.replace(path)
+    return b"f" + os.fsencode(path)
+
+
+def unpacked(packed: bytes) -> bytes:
+    """The pickled result behind what a rank sent."""
+    return packed[1:] if packed[:1] == b"v" else Path(os.fsdecode(packed[1:])).read_bytes()
+
+
+def _users_traceback(error: BaseException) -> str:
+    """The traceback from the user's function on, without the frames of this file."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__ and frames.tb_next:
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _rss_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def _reseed() -> None:
+    """Forked ranks share their parent's random state; give each its own."""
+    random.seed()
+    if "numpy" in sys.modules:
+        import numpy as np
+
+        np.random.seed()
+
+
+def main() -> None:
+    """Start a rank without a zygote: `python -m deeprc.runtime.rank FD RUN_DIRECTORY`."""
+    die_with_parent()
+    serve(Connection(int(sys.argv[1])), Path(sys.argv[2]))
+    # As a forked rank: MPI's exit handler would wait for peers that may be dead.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

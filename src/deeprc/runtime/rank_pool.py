@@ -1,0 +1,193 @@
+"""The ranks of one node: forked from zygotes when needed, kept warm between tasks, retired when doubtful."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+from collections import defaultdict
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from deeprc.runtime.loop import Loop
+from deeprc.runtime.messages import Profile
+from deeprc.runtime.pmi_server import PmiServer
+from deeprc.runtime.rank_process import RankProcess, kill_process
+from deeprc.runtime.zygote_process import ZygoteProcess
+
+Record = Callable[..., None]
+
+
+class RankPool:
+    """Hands out gangs of ranks. A gang for MPI is a world of its own, and is kept as one.
+
+    `on_readable(rank)` is called when a rank has sent something or hung up, `on_exit(rank)` when one has ended.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        run_directory: Path,
+        record: Record,
+        on_readable: Callable[[RankProcess], None],
+        on_exit: Callable[[RankProcess], None],
+        on_pid: Callable[[RankProcess], None],
+    ) -> None:
+        self._loop = loop
+        self._run_directory = run_directory
+        self._record = record
+        self._on_readable, self._on_exit, self._on_pid = on_readable, on_exit, on_pid
+        self._zygotes: dict[Profile, ZygoteProcess] = {}
+        self._ranks: dict[int, RankProcess] = {}
+        self._idle: dict[Profile, list[RankProcess]] = defaultdict(list)
+        self._idle_worlds: dict[tuple[Profile, int], list[list[RankProcess]]] = defaultdict(list)
+        self._identifiers = itertools.count()
+
+    def prepare(self, profile: Profile, modules: tuple[str, ...]) -> ZygoteProcess:
+        """The zygote of a profile, started if it is not there."""
+        zygote = self._zygotes.get(profile)
+        if zygote is None:
+            zygote = ZygoteProcess(self._loop, profile, modules, self._run_directory, self._hear_zygote)
+            self._zygotes[profile] = zygote
+        else:
+            zygote.add_modules(modules)
+        return zygote
+
+    def acquire(
+        self, profile: Profile, modules: tuple[str, ...], size: int, *, mpi: bool, fresh: bool
+    ) -> list[RankProcess]:
+        """A gang of `size` ranks; warm ones unless `fresh`. Those without a `pid` are still being forked."""
+        self.prepare(profile, modules)
+        if mpi:
+            worlds = self._idle_worlds[profile, size]
+            return worlds.pop() if worlds and not fresh else self._start_world(profile, size)
+        idle = self._idle[profile]
+        warm = [] if fresh else [idle.pop() for _ in range(min(size, len(idle)))]
+        return warm + [self._start(profile) for _ in range(size - len(warm))]
+
+    def release(self, gang: list[RankProcess], *, mpi: bool) -> None:
+        """Take a gang back after a task that went well."""
+        profile = gang[0].profile
+        if mpi:
+            self._idle_worlds[profile, len(gang)].append(gang)
+        else:
+            self._idle[profile].extend(gang)
+
+    def trim(self, keep: int) -> None:
+        """End idle ranks beyond `keep`: they hold memory."""
+        pools: list[list[Any]] = [*self._idle_worlds.values(), *self._idle.values()]
+        count = sum(len(gang) if isinstance(gang, list) else 1 for pool in pools for gang in pool)
+        for pool in pools:
+            while pool and count > keep:
+                gang = pool.pop(0)
+                ranks = gang if isinstance(gang, list) else [gang]
+                count -= len(ranks)
+                self.retire(ranks, reason="idle")
+
+    def retire(self, ranks: list[RankProcess], *, reason: str) -> None:
+        """End ranks for good, and all that they started."""
+        for rank in ranks:
+            if not rank.retired:
+                self._record("rank.ended", pid=rank.pid, reason=reason)
+            rank.kill()
+            self._forget(rank)
+
+    def close(self) -> None:
+        """End every rank and zygote of this node."""
+        for rank in list(self._ranks.values()):
+            rank.kill()
+            self._forget(rank)
+        for zygote in self._zygotes.values():
+            zygote.close()
+
+    def _start_world(self, profile: Profile, size: int) -> list[RankProcess]:
+        world = PmiServer(self._loop, size)
+        return [self._start(profile, world, rank) for rank in range(size)]
+
+    def _start(self, profile: Profile, world: PmiServer | None = None, world_rank: int = 0) -> RankProcess:
+        identifier = next(self._identifiers)
+        ours, theirs = socket.socketpair()
+        log = self._run_directory / "logs" / f"rank-{identifier}.log"
+        rank = RankProcess(identifier, profile, Connection(ours.detach()), log, world)
+        self._ranks[identifier] = rank
+        log_descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        zygote = self._zygotes[profile]
+        if world is None:
+            zygote.start_rank(identifier, {}, [theirs.fileno(), log_descriptor])
+        else:
+            pmi, env = world.connect(world_rank)
+            zygote.start_rank(identifier, env, [theirs.fileno(), log_descriptor, pmi.fileno()])
+            pmi.close()
+        theirs.close()
+        os.close(log_descriptor)
+        self._loop.watch(rank.channel.fileno(), lambda: self._on_readable(rank))
+        return rank
+
+    def _hear_zygote(self, zygote: ZygoteProcess, message: dict[str, Any]) -> None:
+        if "started" in message:
+            rank = self._ranks.get(message["started"])
+            if rank is None:
+                # Retired while it was still being started.
+                kill_process(message["pid"])
+            else:
+                self._pid_known(rank, message["pid"])
+        elif "exited" in message:
+            self._exited(message["exited"], message["code"])
+        elif "ready" in message:
+            self._zygote_ready(zygote, message)
+        elif "lost" in message:
+            self._zygote_lost(zygote, message["code"])
+
+    def _pid_known(self, rank: RankProcess, pid: int) -> None:
+        rank.pid = pid
+        self._record("rank.started", pid=pid, profile=str(rank.profile))
+        self._on_pid(rank)
+
+    def _exited(self, pid: int, code: int) -> None:
+        for rank in list(self._ranks.values()):
+            if rank.pid == pid:
+                rank.exit_code = code
+                self._on_exit(rank)
+                self._forget(rank)
+
+    def _zygote_ready(self, zygote: ZygoteProcess, message: dict[str, Any]) -> None:
+        zygote.unsafe = message["unsafe"]
+        self._record(
+            "zygote.started",
+            profile=str(zygote.profile),
+            import_seconds=round(message["import_seconds"], 3),
+            start="fork" if zygote.unsafe is None else "spawn",
+            warning=_zygote_warning(zygote, message),
+        )
+
+    def _zygote_lost(self, zygote: ZygoteProcess, code: int) -> None:
+        if self._zygotes.get(zygote.profile) is zygote:
+            del self._zygotes[zygote.profile]
+            self._record("warning", message=f"the zygote for {zygote.profile} ended with code {code}")
+            for rank in [rank for rank in self._ranks.values() if rank.profile == zygote.profile]:
+                self._on_exit(rank)
+                self._forget(rank)
+
+    def _forget(self, rank: RankProcess) -> None:
+        if self._ranks.pop(rank.identifier, None) is None:
+            return
+        rank.retired = True
+        self._loop.unwatch(rank.channel.fileno())
+        rank.channel.close()
+        if rank.world is not None:
+            rank.world.close()
+        for pool in self._idle.values():
+            pool[:] = [other for other in pool if other is not rank]
+        for worlds in self._idle_worlds.values():
+            for world in [world for world in worlds if rank in world]:
+                worlds.remove(world)
+                self.retire([peer for peer in world if peer is not rank], reason="a rank of its MPI world ended")
+
+
+def _zygote_warning(zygote: ZygoteProcess, message: dict[str, Any]) -> str:
+    parts = [f"could not import {name}: {why}" for name, why in message["failed"].items()]
+    if zygote.unsafe is not None:
+        parts.insert(0, f"ranks are started plainly, which takes seconds each, because {zygote.unsafe}")
+    return "; ".join(parts)

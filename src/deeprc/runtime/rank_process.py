@@ -1,0 +1,78 @@
+"""The agent's handle of one rank process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from deeprc.runtime.messages import Profile
+from deeprc.runtime.pmi_server import PmiServer
+
+_TAIL_BYTES = 4096
+_TAIL_LINES = 20
+
+
+@dataclass
+class RankProcess:
+    """A rank as its agent sees it. `pid` is None until its zygote has forked it."""
+
+    identifier: int
+    profile: Profile
+    channel: Connection
+    log: Path
+    world: PmiServer | None = None
+    pid: int | None = None
+    exit_code: int | None = None
+    retired: bool = False
+    rss_at_start: int | None = None
+    outgrown: bool = False
+    log_offset: int = 0
+
+    def mark_log(self) -> None:
+        """Remember where the output of the next task begins."""
+        self.log_offset = self.log.stat().st_size if self.log.exists() else 0
+
+    def last_output(self) -> str:
+        """The last lines this rank wrote since `mark_log`."""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(self.log_offset, size - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+        return "\n".join(text.splitlines()[-_TAIL_LINES:])
+
+    def kill(self) -> None:
+        """End the rank and all that it started; harmless if it is gone."""
+        self.retired = True
+        if self.pid is None or self.exit_code is not None:
+            return
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            # Between fork and setsid the child has no group of its own yet.
+            kill_process(self.pid)
+        except PermissionError:
+            kill_process(self.pid)
+
+
+def kill_process(pid: int) -> None:
+    """SIGKILL one process, if it is still there."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def describe_exit(exit_code: int | None) -> tuple[str | None, str]:
+    """The signal's name, if one ended the process, and the end in words."""
+    if exit_code is None:
+        return None, "closed its channel without a result"
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = " (the kernel's out-of-memory killer uses this signal too)" if name == "SIGKILL" else ""
+        return name, f"was ended by {name}{hint}"
+    return None, f"exited with code {exit_code} before its function returned"

@@ -1,0 +1,302 @@
+"""The session: one allocation, to which tasks are submitted as functions are to an executor."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+
+from deeprc.errors import SessionClosedError, SpecError
+from deeprc.journal import JournalWriter, new_run_directory, write_json
+from deeprc.journal.durations import remembered_durations
+from deeprc.journal.environment import describe_environment
+from deeprc.journal.fingerprints import fingerprint_inputs
+from deeprc.runtime.backend import backend_for
+from deeprc.runtime.calls import pickle_call
+from deeprc.runtime.driver import Driver, Task
+from deeprc.runtime.future import Future
+from deeprc.runtime.pilot import Allocation, pilot_named
+from deeprc.runtime.profile import profile_of
+from deeprc.runtime.scheduler import Demand
+from deeprc.runtime.wire import DriverSocket, forget_connection
+from deeprc.spec.arguments import fill
+from deeprc.spec.imports import known_arguments
+from deeprc.spec.pipeline import Pipeline
+from deeprc.spec.signature import check_call
+from deeprc.spec.task import Backend, Resources, TaskSpec
+
+_DIRECTORIES = ("logs", "datasets", "results", "rendezvous", "artifacts")
+
+
+class Session:
+    """An allocation and the run that uses it; a context manager.
+
+    Leaving the block waits for every task. Leaving it by an exception, Ctrl-C included, ends what runs.
+
+    Args:
+        pilot: who gives the nodes: "local", or another installed pilot.
+        cores: cores of a node; more than it has lets ranks share cores. Default: all it offers.
+        gpus: GPUs of a node. Default: all it has.
+        memory: bytes of a node, or text such as "16GiB". Default: all it has.
+        nodes: nodes of the allocation.
+        run_dir: where the run's record and data go. Default: a new directory under `deeprc-runs`.
+
+    Raises:
+        SpecError: an unknown pilot, or a run directory that already holds a run.
+        ResourceError: the site cannot give what was asked.
+    """
+
+    def __init__(
+        self,
+        pilot: str = "local",
+        *,
+        cores: int | None = None,
+        gpus: int | None = None,
+        memory: int | str | None = None,
+        nodes: int = 1,
+        run_dir: str | Path | None = None,
+        name: str = "session",
+    ) -> None:
+        memory_bytes = Resources(memory_bytes=memory).memory_bytes
+        chosen = pilot_named(pilot)
+        self.run_directory = _prepared_directory(run_dir)
+        self._started = time.time()
+        self._pilot = chosen
+        self._closed = False
+        self._lock = threading.Lock()
+        self._futures: dict[str, Future] = {}
+        self._counters: dict[str, itertools.count[int]] = {}
+        self._specs: list[dict[str, Any]] = []
+        self._fingerprinted: set[Path] = set()
+        self._durations = remembered_durations(self.run_directory.parent)
+        self._journal = JournalWriter(self.run_directory)
+        socket = DriverSocket(zmq.Context.instance(), chosen.host, self.run_directory)
+        nodes_given = chosen.start(Allocation(cores, gpus, memory_bytes, nodes), self.run_directory)
+        self._driver = Driver(chosen, socket, nodes_given, self._journal)
+        self._driver.start()
+        self._driver.record(
+            "run.started",
+            run=self.run_directory.name,
+            name=name,
+            pilot=pilot,
+            nodes=[vars(node) for node in nodes_given],
+            directory=str(self.run_directory),
+        )
+        write_json(self.run_directory / "environment.json", describe_environment())
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        name: str | None = None,
+        ranks: int = 1,
+        comm: Backend | None = "auto",
+        threads: int = 1,
+        gpus: int = 0,
+        memory: int | str | None = None,
+        timeout: float | str | None = None,
+        retries: int = 0,
+        isolated: bool = False,
+        **kwargs: Any,
+    ) -> Future:
+        """Run `function(*args, **kwargs)` on `ranks` ranks once every future among the arguments is done.
+
+        A parameter of the function annotated `rc.Communicator` receives the task's private communicator. The
+        result is rank 0's, or one Dataset made of every rank's part.
+
+        Args:
+            name: unique in the session; default: the function's name, numbered.
+            comm: "auto", "solo", "mpi", "gloo", "nccl", or None for no communicator.
+            threads, gpus, memory: for each rank; memory in bytes, or text such as "2GiB".
+            timeout: seconds, or text such as "10m"; then the task's ranks are ended.
+            retries: fresh starts after a rank died, hung past its timeout or lost its node.
+            isolated: run in ranks of its own, which end with the task.
+
+        Raises:
+            SpecError: the call could not succeed: names what is wrong and what is valid.
+            ResourceError: more than the allocation has.
+            SessionClosedError: the session has ended.
+        """
+        resources = Resources(
+            ranks=ranks,
+            comm=comm,
+            threads=threads,
+            gpus=gpus,
+            memory_bytes=memory,
+            timeout_s=timeout,
+            retries=retries,
+            isolated=isolated,
+        )
+        return self._submit(function, args, kwargs, resources, name)
+
+    def map(self, function: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> list[Future]:
+        """Submit the function once for each element (of each iterable); `options` are those of `submit`."""
+        return [self.submit(function, *args, **options) for args in zip(*iterables, strict=True)]
+
+    def run(self, pipeline: Pipeline) -> dict[str, Future]:
+        """Submit every task of a pipeline, after checking all of them; returns their futures by name.
+
+        The session's own allocation counts, not the one that the pipeline describes.
+
+        Raises:
+            SpecError: a function, parameter or argument is wrong; then nothing has been submitted.
+        """
+        functions = pipeline.functions()
+        calls = {task.name: functions[task.name] for task in pipeline.order()}
+        for task in pipeline.tasks:
+            self._check(calls[task.name], task)
+        futures: dict[str, Future] = {}
+        for task in pipeline.order():
+            args, kwargs = fill((task.args, task.kwargs), futures.__getitem__)
+            futures[task.name] = self._submit(calls[task.name], args, kwargs, task.resources, task.name)
+        write_json(self.run_directory / "spec.json", pipeline.plain())
+        return {task.name: futures[task.name] for task in pipeline.tasks}
+
+    def cancel(self, future: Future) -> bool:
+        """End a task, waiting or running, and cancel those that need it; False if it has ended."""
+        return future.cancel()
+
+    def subscribe(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Call `listener(event)` for each event of the journal from now on, in the driver's thread."""
+        self._driver.subscribe(listener)
+
+    def close(self, *, status: str | None = None) -> None:
+        """End the session and all its processes. Tasks that have not ended are cancelled."""
+        if self._closed:
+            return
+        self._closed = True
+        for future in self._futures.values():
+            if not future.done():
+                self._driver.cancel(future.task, "the session was closed")
+        outcome = status or ("failed" if self._driver.failed_tasks else "succeeded")
+        self._driver.record("run.finished", status=outcome, seconds=round(time.time() - self._started, 3))
+        self._driver.close()
+        self._pilot.close()
+        forget_connection(self.run_directory)
+        self._journal.close()
+        self._write_spec()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        status = None
+        try:
+            if kind is None:
+                self._wait()
+            else:
+                status = "interrupted" if issubclass(kind, KeyboardInterrupt) else "failed"
+        except BaseException as interrupt:
+            status = "interrupted" if isinstance(interrupt, KeyboardInterrupt) else "failed"
+            raise
+        finally:
+            self.close(status=status)
+
+    def _wait(self) -> None:
+        for future in list(self._futures.values()):
+            future.exception()
+
+    def _submit(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        resources: Resources,
+        name: str | None,
+    ) -> Future:
+        if self._closed:
+            raise SessionClosedError("this session has ended; submit inside its `with` block, or open another")
+        check_call(function, args, kwargs, resources)
+        _run_own_check(function, args, kwargs)
+        demand = self._demand(resources)
+        backend = backend_for(resources.comm, function, ranks=resources.ranks, gpus=resources.gpus)
+        call, needs = pickle_call(function, args, kwargs)
+        profile, modules = profile_of(function, backend, resources.threads)
+        with self._lock:
+            task_name = self._new_name(function, name)
+            future = Future(task_name, lambda task: self._driver.cancel(task, "by request"))
+            self._futures[task_name] = future
+        described = {
+            "task": task_name,
+            "name": task_name,
+            "function": f"{function.__module__}:{getattr(function, '__qualname__', function)}",
+            "ranks": resources.ranks,
+            "backend": backend,
+            "threads": resources.threads,
+            "gpus": resources.gpus,
+            "profile": str(profile),
+            "needs": list(needs),
+        }
+        self._specs.append({**described, "resources": resources.model_dump(mode="json")})
+        self._driver.submit(
+            Task(
+                name=task_name,
+                call=call,
+                needs=needs,
+                demand=demand,
+                backend=backend,
+                profile=profile,
+                modules=modules,
+                timeout_s=resources.timeout_s,
+                retries=resources.retries,
+                isolated=resources.isolated,
+                future=future,
+                expected_s=self._durations.get(task_name, 1.0),
+                described=described,
+            )
+        )
+        fingerprint_inputs(task_name, [args, kwargs], self._fingerprinted, self._driver.record)
+        return future
+
+    def _check(self, function: Callable[..., Any], task: TaskSpec) -> None:
+        """All that `_submit` would refuse, without submitting."""
+        self._demand(task.resources)
+        _run_own_check(function, task.args, task.kwargs)
+        backend_for(task.resources.comm, function, ranks=task.resources.ranks, gpus=task.resources.gpus)
+
+    def _demand(self, resources: Resources) -> Demand:
+        demand = Demand(resources.ranks, resources.threads, resources.gpus, resources.memory_bytes or 0)
+        self._driver.check(demand)
+        return demand
+
+    def _new_name(self, function: Callable[..., Any], name: str | None) -> str:
+        if name is not None:
+            if name in self._futures:
+                raise SpecError(f"this session already has a task {name!r}; names are unique: choose another")
+            return TaskSpec(name=name, function="checked:name").name
+        base = getattr(function, "__name__", "task").strip("<>")
+        counter = self._counters.setdefault(base, itertools.count(1))
+        while (candidate := base if (number := next(counter)) == 1 else f"{base}-{number}") in self._futures:
+            continue
+        return candidate
+
+    def _write_spec(self) -> None:
+        path = self.run_directory / "spec.json"
+        if not path.exists():
+            write_json(path, {"tasks": self._specs})
+
+
+def _run_own_check(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Let a function refuse its arguments now (`deeprc.spec.imports.checked_by`)."""
+    check = getattr(function, "__deeprc_check__", None)
+    if check is not None:
+        check(known_arguments(function, args, kwargs))
+
+
+def _prepared_directory(run_dir: str | Path | None) -> Path:
+    directory = new_run_directory() if run_dir is None else Path(run_dir).absolute()
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if (directory / "events.jsonl").exists():
+        raise SpecError(f"{directory} already holds a run; give run_dir a new directory, or leave it out")
+    directory.chmod(0o700)
+    for part in _DIRECTORIES:
+        (directory / part).mkdir(exist_ok=True, mode=0o700)
+    return directory

@@ -1,0 +1,103 @@
+"""Authenticated messages between the driver and its agents: ZeroMQ with CURVE, keys made for each session.
+
+Encryption and the server's identity come from CURVE; that the other side is one of our agents comes from the
+session's token, compared before anything is unpickled. Keys and token travel in one file that only the user
+can read, in a run directory that only the user can enter.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import pickle
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+_CONNECTION_FILE = ".connection.json"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What an agent needs to reach its driver."""
+
+    address: str
+    server_key: str
+    token: str
+
+
+class DriverSocket:
+    """The driver's end: receives from and sends to agents by node name."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], host: str, run_directory: Path) -> None:
+        public, secret = zmq.curve_keypair()
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.curve_server = True
+        self.socket.curve_secretkey = secret
+        self.socket.curve_publickey = public
+        self.socket.linger = 0
+        port = self.socket.bind_to_random_port(f"tcp://{host}")
+        self._token = secrets.token_hex(32)
+        _write_private(
+            run_directory / _CONNECTION_FILE, Connection(f"tcp://{host}:{port}", public.decode(), self._token)
+        )
+
+    def send(self, node: str, message: Any) -> None:
+        self.socket.send_multipart([node.encode(), pickle.dumps(message, pickle.HIGHEST_PROTOCOL)])
+
+    def receive(self) -> list[tuple[str, Any]]:
+        """All messages that are there; what carries another token than this session's is dropped unread."""
+        messages: list[tuple[str, Any]] = []
+        while True:
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return messages
+            if len(frames) == 3 and hmac.compare_digest(frames[1], self._token.encode()):
+                messages.append((frames[0].decode(), pickle.loads(frames[2])))
+
+
+class AgentSocket:
+    """An agent's end: one driver."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], node: str, connection: Connection) -> None:
+        public, secret = zmq.curve_keypair()
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.curve_publickey = public
+        self.socket.curve_secretkey = secret
+        self.socket.curve_serverkey = connection.server_key.encode()
+        self.socket.identity = node.encode()
+        self.socket.linger = 200
+        self.socket.connect(connection.address)
+        self._token = connection.token.encode()
+
+    def send(self, message: Any) -> None:
+        self.socket.send_multipart([self._token, pickle.dumps(message, pickle.HIGHEST_PROTOCOL)])
+
+    def receive(self) -> list[Any]:
+        messages = []
+        while True:
+            try:
+                messages.append(pickle.loads(self.socket.recv(zmq.NOBLOCK)))
+            except zmq.Again:
+                return messages
+
+
+def read_connection(run_directory: Path) -> Connection:
+    """Read the file that the driver left for its agents."""
+    return Connection(**json.loads((run_directory / _CONNECTION_FILE).read_text()))
+
+
+def forget_connection(run_directory: Path) -> None:
+    """Remove the session's keys once no agent needs them."""
+    (run_directory / _CONNECTION_FILE).unlink(missing_ok=True)
+
+
+def _write_private(path: Path, connection: Connection) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(asdict(connection), file)

@@ -1,0 +1,210 @@
+"""A process that has imported what ranks need, runs nothing, and forks a rank in about 10 ms.
+
+Forking is safe only while the parent has run no multi-threaded operation: a child of a process whose BLAS,
+torch or TensorFlow threads have started waits for threads it does not have. So this process imports, and
+before it serves, a forked child proves on a small operation that it works.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NoReturn
+
+_CHECK_TIMEOUT_S = 20.0
+_PR_SET_PDEATHSIG = 1
+_MAX_MESSAGE_BYTES = 1 << 16
+
+
+def main() -> None:
+    """Serve fork requests on the socket whose descriptor is the first argument."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    die_with_parent()
+    settings = json.loads(control.recv(_MAX_MESSAGE_BYTES))
+    sys.path[:] = settings["path"]
+    started = time.perf_counter()
+    failed = import_all(settings["modules"])
+    gc.freeze()
+    seconds = time.perf_counter() - started
+    problem = _fork_problem()
+    _send(control, ready=True, import_seconds=seconds, failed=failed, unsafe=problem)
+    _serve(control, settings["run_directory"], _forked if problem is None else _spawned)
+
+
+def import_all(modules: list[str]) -> dict[str, str]:
+    """Import each module; what cannot be imported is left to the task, whose error then says why."""
+    failed = {}
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            failed[module] = f"{type(error).__name__}: {error}"
+    return failed
+
+
+Start = Callable[[dict[str, Any], list[int], socket.socket, str], int]
+
+
+def _serve(control: socket.socket, run_directory: str, start: Start) -> None:
+    """Start ranks on request, report exits, until the agent closes its end."""
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    while True:
+        readable, _, _ = select.select([control.fileno(), wake_read], [], [])
+        if wake_read in readable:
+            os.read(wake_read, 4096)
+            _report_exits(control)
+        if control.fileno() in readable:
+            message, descriptors, _, _ = socket.recv_fds(control, _MAX_MESSAGE_BYTES, 8)
+            if not message:
+                return
+            request = json.loads(message)
+            if request["op"] == "import":
+                import_all(request["modules"])
+                continue
+            pid = start(request, descriptors, control, run_directory)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            _send(control, started=request["id"], pid=pid)
+
+
+def _forked(request: dict[str, Any], descriptors: list[int], control: socket.socket, run_directory: str) -> int:
+    """Fork a rank, which never returns from here."""
+    pid = os.fork()
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+        control.close()
+        _become_rank(request, descriptors, run_directory)
+    return pid
+
+
+def _spawned(request: dict[str, Any], descriptors: list[int], control: socket.socket, run_directory: str) -> int:
+    """Start a rank as a plain new interpreter, where a forked one has been seen not to work."""
+    channel, log, *pmi = descriptors
+    env = {**os.environ, **request["env"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    if pmi:
+        env["PMI_FD"] = str(pmi[0])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deeprc.runtime.rank", str(channel), run_directory],
+        pass_fds=[channel, *pmi],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=env,
+        start_new_session=True,
+    )
+    # Its exit is reported by the same waitpid as a forked one's.
+    process.returncode = 0
+    return process.pid
+
+
+def _become_rank(request: dict[str, Any], descriptors: list[int], run_directory: str) -> NoReturn:
+    """In the child: own session, log and environment, then serve until the agent hangs up."""
+    code = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        die_with_parent()
+        channel, log, *pmi = descriptors
+        _redirect_output(log)
+        if pmi:
+            request["env"]["PMI_FD"] = str(pmi[0])
+        os.environ.update(request["env"])
+        from deeprc.runtime.rank import serve
+
+        serve(Connection(channel), Path(run_directory))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # Not sys.exit: exit handlers of the imported libraries belong to the zygote, and MPI's would wait for
+        # peers that may be dead.
+        os._exit(code)
+
+
+def _redirect_output(log: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(null)
+    os.close(log)
+
+
+def _report_exits(control: socket.socket) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        _send(control, exited=pid, code=os.waitstatus_to_exitcode(status))
+
+
+def _fork_problem() -> str | None:
+    """Why a forked child of this process would not work; None if one just did."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _small_operations()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    deadline = time.monotonic() + _CHECK_TIMEOUT_S
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            code = os.waitstatus_to_exitcode(status)
+            return None if code == 0 else f"a forked child failed its check (exit code {code})"
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return f"a forked child hung in its check for {_CHECK_TIMEOUT_S:.0f} s"
+
+
+def _small_operations() -> None:
+    """One operation of each library that starts threads, on whatever has been imported."""
+    if "polars" in sys.modules:
+        import polars as pl
+
+        pl.LazyFrame({"a": [1, 2, 3]}).select(pl.col("a").sum()).collect()
+    if "torch" in sys.modules:
+        import torch
+
+        torch.ones(64, 64).mm(torch.ones(64, 64)).sum()
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+
+        tf.reduce_sum(tf.ones((8, 8)))
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent dies, however that happens."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _send(control: socket.socket, **message: Any) -> None:
+    control.send(json.dumps(message).encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The agent's handle of one zygote: asks it for ranks, hears of their exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deeprc.runtime.loop import Loop
+from deeprc.runtime.messages import Profile
+
+_MAX_MESSAGE_BYTES = 1 << 16
+# Libraries read their number of threads from these, once, when they are imported.
+_THREAD_VARIABLES = (
+    "POLARS_MAX_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def rank_environment(profile: Profile) -> dict[str, str]:
+    """The environment in which libraries are imported for ranks of a profile."""
+    threads = dict.fromkeys(_THREAD_VARIABLES, str(profile.threads))
+    defaults = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    return {**defaults, **os.environ, **threads, "GLOO_SOCKET_IFNAME": "lo", "PYTHONUNBUFFERED": "1"}
+
+
+class ZygoteProcess:
+    """Starts a zygote and turns its messages into callbacks.
+
+    Requests made while it still imports wait in its socket; nobody waits for them here.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        profile: Profile,
+        modules: tuple[str, ...],
+        run_directory: Path,
+        on_message: Callable[[ZygoteProcess, dict[str, Any]], None],
+    ) -> None:
+        self.profile = profile
+        self.modules = set(modules)
+        self.started = time.monotonic()
+        self.unsafe: str | None = None
+        self._loop = loop
+        self._on_message = on_message
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with (run_directory / "logs" / f"zygote-{profile.family}-{profile.threads}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "deeprc.runtime.zygote", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=rank_environment(profile),
+            )
+        theirs.close()
+        self._send(path=sys.path, modules=list(modules), run_directory=str(run_directory))
+        loop.watch(self._control.fileno(), self._receive)
+
+    def add_modules(self, modules: tuple[str, ...]) -> None:
+        """Have it import what a new task needs besides; later ranks have it."""
+        if new := [module for module in modules if module not in self.modules]:
+            self.modules.update(new)
+            self._send(op="import", modules=new)
+
+    def start_rank(self, identifier: int, env: dict[str, str], descriptors: list[int]) -> None:
+        """Ask for a rank that holds `descriptors`: channel, log and, for MPI, the PMI socket."""
+        message = json.dumps({"op": "start", "id": identifier, "env": env}).encode()
+        socket.send_fds(self._control, [message], descriptors)
+
+    def close(self) -> None:
+        self._loop.unwatch(self._control.fileno())
+        self._control.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _send(self, **message: Any) -> None:
+        self._control.send(json.dumps(message).encode())
+
+    def _receive(self) -> None:
+        message = self._control.recv(_MAX_MESSAGE_BYTES)
+        if message:
+            self._on_message(self, json.loads(message))
+            return
+        self._loop.unwatch(self._control.fileno())
+        self._on_message(self, {"lost": True, "code": self._process.wait()})

@@ -1,0 +1,57 @@
+"""Declarations a function can carry: what to import ahead, what to check before work starts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from deeprc.spec.signature import with_communicator
+from deeprc.spec.task import TaskRef
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def imports(*modules: str) -> Callable[[F], F]:
+    """Declare modules that a task function uses, so that its ranks are forked with them loaded.
+
+    Only needed where the runtime cannot see it in the function's own code.
+    """
+
+    def declare(function: F) -> F:
+        function.__deeprc_imports__ = modules  # type: ignore[attr-defined]
+        return function
+
+    return declare
+
+
+def checked_by(check: Callable[[dict[str, Any]], None]) -> Callable[[F], F]:
+    """Run `check(arguments)` when the function is submitted, before any work starts.
+
+    `arguments` holds the arguments that are known by then, by parameter name; those that are results of other
+    tasks are left out. The check raises a `deeprc.errors` error to refuse.
+    """
+
+    def declare(function: F) -> F:
+        function.__deeprc_check__ = check  # type: ignore[attr-defined]
+        return function
+
+    return declare
+
+
+def known_arguments(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments by parameter name, defaults included; those that hold results of tasks are left out."""
+    args, kwargs = with_communicator(function, None, args, kwargs)
+    bound = inspect.signature(function).bind_partial(*args, **kwargs)
+    bound.apply_defaults()
+    return {name: value for name, value in bound.arguments.items() if not _holds_result(value)}
+
+
+def _holds_result(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_holds_result(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(_holds_result(item) for item in value)
+    return isinstance(value, TaskRef) or hasattr(type(value), "__deeprc_future__")
