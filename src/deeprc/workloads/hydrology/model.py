@@ -1,0 +1,68 @@
+"""One LSTM for all rivers of a data set, which learns what they share and, by static attributes, where they
+differ (Kratzert et al. 2019, doi:10.5194/hess-23-5089-2019; observed discharge as an input as in Nearing et
+al. 2022, doi:10.5194/hess-26-5493-2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from deeprc.training.keras import Epoch, load_keras, load_model
+from deeprc.workloads.hydrology.samples import Scaling, checked_frame, river_samples, windows
+from deeprc.workloads.hydrology.setup import Periods, Setup
+
+if TYPE_CHECKING:
+    from deeprc.bridge import Dataset
+
+PREDICTION_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class RiverModel:
+    """A trained model by reference: the file of its weights, and what is needed to use them again."""
+
+    weights: str
+    setup: Setup
+    scaling: Scaling
+    periods: Mapping[str, Periods]
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+
+    def predict(self, data: Dataset | pl.DataFrame) -> pl.DataFrame:
+        """Discharge of every day that has a full window.
+
+        Returns:
+            basin, date, LSTM; in the target's unit, never negative, sorted by basin and date.
+
+        Raises:
+            DataError: a missing column, a river the model was not trained on, or no weights in its file.
+        """
+        frame = checked_frame(data, self.setup)
+        network = load_model(self.weights)
+        parts = []
+        for river in river_samples(frame, self.scaling, self.setup):
+            inputs = windows(river, river.days, self.setup.lookback_days)
+            mean, spread = self.scaling.target[river.basin]
+            scaled = network.predict(inputs, batch_size=PREDICTION_BATCH, verbose=0)[:, 0]
+            discharge = np.maximum(scaled.astype(np.float64) * spread + mean, 0.0)
+            dates = river.dates[river.days]
+            parts.append(
+                pl.DataFrame({"date": dates, "LSTM": discharge}).with_columns(basin=pl.lit(river.basin))
+            )
+        return pl.concat(parts).select("basin", "date", "LSTM")
+
+
+def build_network(num_columns: int, setup: Setup) -> Any:
+    """(batch, lookback, column) to (batch, 1): an LSTM whose last state is read by one linear unit."""
+    _, keras = load_keras()
+    keras.utils.set_random_seed(setup.seed)
+    inputs = keras.Input((setup.lookback_days, num_columns), name="days")
+    state = keras.layers.LSTM(setup.hidden_units, name="lstm")(inputs)
+    if setup.dropout:
+        state = keras.layers.Dropout(setup.dropout, name="dropout")(state)
+    return keras.Model(inputs, keras.layers.Dense(1, name="discharge")(state), name="river_lstm")

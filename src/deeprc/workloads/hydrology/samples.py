@@ -1,0 +1,172 @@
+"""From a table of rivers to what the network reads: scaled windows of days."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from deeprc.errors import DataError, valid_values
+from deeprc.training.keras import Batches
+from deeprc.workloads.hydrology.cleaning import every_day
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from deeprc.bridge import Dataset
+    from deeprc.workloads.hydrology.setup import Periods, Setup
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Means and standard deviations over the training period.
+
+    Features and statics have one pair for all rivers. The target has one pair for each river, so that the
+    mean squared error of the scaled target is 1 - NSE of the river, and large rivers do not drown small ones.
+    """
+
+    columns: Mapping[str, tuple[float, float]]
+    target: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class RiverSamples:
+    """One river's days as the network reads them.
+
+    `inputs` is (day, column) float32; `targets` is (day,), scaled, NaN where unknown; `days` are the
+    positions that have a full window without a missing value.
+    """
+
+    basin: str
+    dates: NDArray[np.datetime64]
+    inputs: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    days: NDArray[np.int64]
+
+
+def fit_scaling(frame: pl.DataFrame, periods: Mapping[str, Periods], setup: Setup) -> Scaling:
+    """Measure the scaling on the training period of each river.
+
+    Raises:
+        DataError: a column has no value there.
+    """
+    training = pl.concat(
+        river.filter(pl.col("date") < periods[str(basin)].validation_from)
+        for (basin,), river in frame.group_by("basin", maintain_order=True)
+    )
+    columns = {name: _mean_and_spread(training[name], name) for name in (*setup.features, *setup.static)}
+    target = {
+        str(basin): _mean_and_spread(river[setup.target], f"{setup.target} of {basin}")
+        for (basin,), river in training.group_by("basin", maintain_order=True)
+    }
+    return Scaling(columns, target)
+
+
+def river_samples(frame: pl.DataFrame, scaling: Scaling, setup: Setup) -> list[RiverSamples]:
+    """The samples of every river of the frame, in order of name."""
+    return [
+        _one_river(str(basin), every_day(river), scaling, setup)
+        for (basin,), river in frame.sort("basin", "date").group_by("basin", maintain_order=True)
+    ]
+
+
+def windows(river: RiverSamples, days: NDArray[np.int64], lookback_days: int) -> NDArray[np.float32]:
+    """The windows that end on each of `days`: (day, lookback, column)."""
+    all_windows = np.lib.stride_tricks.sliding_window_view(river.inputs, lookback_days, axis=0)
+    return np.ascontiguousarray(all_windows[days - lookback_days + 1].transpose(0, 2, 1))
+
+
+def sample_batches(
+    rivers: Sequence[RiverSamples],
+    periods: Mapping[str, tuple[date, date]],
+    setup: Setup,
+    seed: int | None = None,
+) -> Batches:
+    """Windows of all rivers that end on a day with a target in [from, until) of the river, numbered through.
+
+    Raises:
+        DataError: there is none.
+    """
+    days = [_days_within(river, *periods[river.basin]) for river in rivers]
+    day_of = np.concatenate(days)
+    river_of = np.repeat(np.arange(len(rivers)), [len(one) for one in days])
+    if not day_of.size:
+        raise DataError(
+            f"no window of {setup.lookback_days} days without a missing value in the training or validation "
+            "period; choose a shorter lookback_days, or features with fewer gaps"
+        )
+
+    def take(indices: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        inputs = np.empty((len(indices), setup.lookback_days, rivers[0].inputs.shape[1]), np.float32)
+        targets = np.empty((len(indices), 1), np.float32)
+        for number, river in enumerate(rivers):
+            here = river_of[indices] == number
+            chosen = day_of[indices][here]
+            inputs[here] = windows(river, chosen, setup.lookback_days)
+            targets[here, 0] = river.targets[chosen]
+        return inputs, targets
+
+    return Batches(take, len(day_of), setup.batch_size, seed)
+
+
+def checked_frame(data: Dataset | pl.DataFrame, setup: Setup) -> pl.DataFrame:
+    """The data as a frame.
+
+    Raises:
+        DataError: a column that the setup names is missing.
+    """
+    frame = data if isinstance(data, pl.DataFrame) else data.to_polars()
+    for name in ("basin", "date", setup.target, *setup.features, *setup.static):
+        if name not in frame.columns:
+            raise DataError(
+                f"the data have no column {name!r}. {valid_values(name, frame.columns, noun='column')}"
+            )
+    return frame
+
+
+def _days_within(river: RiverSamples, start: date, until: date) -> NDArray[np.int64]:
+    """Positions with a full window and a target, from `start` to the day before `until`."""
+    ends = river.dates[river.days]
+    within = (ends >= np.datetime64(start)) & (ends < np.datetime64(until))
+    return river.days[within & ~np.isnan(river.targets[river.days])]
+
+
+def _one_river(basin: str, river: pl.DataFrame, scaling: Scaling, setup: Setup) -> RiverSamples:
+    if basin not in scaling.target:
+        raise DataError(
+            f"the model was not trained on {basin!r}. {valid_values(basin, scaling.target, noun='river')}"
+        )
+    target = _scaled(setup.target, scaling.target[basin])
+    columns = [_scaled(name, scaling.columns[name]).alias(name) for name in (*setup.features, *setup.static)]
+    if setup.lead_days:
+        columns.append(target.shift(setup.lead_days).alias("observed before"))
+    inputs = river.select(columns).to_numpy().astype(np.float32)
+    targets = river.select(target).to_series().to_numpy().astype(np.float32)
+    days = _days_with_full_window(inputs, setup.lookback_days)
+    return RiverSamples(basin, river["date"].to_numpy(), inputs, targets, days)
+
+
+def _days_with_full_window(inputs: NDArray[np.float32], lookback_days: int) -> NDArray[np.int64]:
+    """Positions whose last `lookback_days` rows, themselves included, hold no NaN."""
+    incomplete = np.concatenate([[0], np.cumsum(np.isnan(inputs).any(axis=1))])
+    ends = np.arange(lookback_days, len(inputs) + 1)
+    full = incomplete[ends] == incomplete[ends - lookback_days]
+    days: NDArray[np.int64] = ends[full] - 1
+    return days
+
+
+def _scaled(column: str, scale: tuple[float, float]) -> pl.Expr:
+    mean, spread = scale
+    return (pl.col(column).cast(pl.Float64) - mean) / spread
+
+
+def _mean_and_spread(values: pl.Series, name: str) -> tuple[float, float]:
+    """Mean and standard deviation; 1 for a column that is the same everywhere."""
+    mean, spread = values.cast(pl.Float64).mean(), values.cast(pl.Float64).std(ddof=0)
+    if not isinstance(mean, float) or not isinstance(spread, float) or not np.isfinite(mean + spread):
+        raise DataError(f"{name} has no (finite) value in the training period")
+    return mean, spread if spread > 0 else 1.0

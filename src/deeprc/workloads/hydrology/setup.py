@@ -1,0 +1,101 @@
+"""What a river model sees, how large it is, how it is trained, and which years are kept from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from deeprc.errors import DataError, SpecError, valid_values
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The settings of a river model; `train_lstm` takes each by name.
+
+    `features` are columns that change from day to day, `static` columns that do not; `lookback_days` is the
+    number of days the network reads, the day it predicts included. With `lead_days` >= 1 the network also
+    reads the discharge observed up to that many days before (a forecast that knows the weather up to its
+    day); with 0 it simulates runoff from weather alone. The last `test_years` of each river are never trained
+    on, the `validation_years` before them choose the epoch.
+    """
+
+    features: tuple[str, ...] = ("precipitation", "pet")
+    static: tuple[str, ...] = ("area_km2", "latitude_deg")
+    target: str = "discharge"
+    lookback_days: int = 90
+    lead_days: int = 1
+    hidden_units: int = 32
+    dropout: float = 0.0
+    batch_size: int = 128
+    epochs: int = 20
+    patience: int = 8
+    learning_rate: float = 3e-3
+    validation_years: int = 1
+    test_years: int = 2
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "features", tuple(self.features))
+        object.__setattr__(self, "static", tuple(self.static))
+        smallest = {"lead_days": 0, "seed": 0, "dropout": 0}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and value < smallest.get(
+                field.name, 1 if field.type == "int" else 0
+            ):
+                raise SpecError(f"{field.name}={value!r}: must be at least {smallest.get(field.name, 1)}")
+        if not self.features:
+            raise SpecError("features: name at least one column that changes from day to day")
+        if not 0 <= self.dropout < 1 or self.learning_rate == 0:
+            raise SpecError("dropout must lie in [0, 1), and learning_rate must be positive")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Setup:
+        """A setup from settings by name.
+
+        Raises:
+            SpecError: an unknown setting, or a value that cannot be.
+        """
+        names = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in names:
+                raise SpecError(f"unknown setting {name!r}. {valid_values(name, names, noun='setting')}")
+        return cls(**settings)
+
+
+@dataclass(frozen=True)
+class Periods:
+    """One river's record in three: training, then validation, then test, each from the date given."""
+
+    first: date
+    validation_from: date
+    test_from: date
+    last: date
+
+
+def split_years(frame: pl.DataFrame, setup: Setup) -> dict[str, Periods]:
+    """Cut each river's record, counting years back from its last day with a known target.
+
+    Raises:
+        DataError: a river's record leaves less than a year to train on.
+    """
+    known = frame.filter(pl.col(setup.target).is_not_null())
+    after = pl.col("date").max().dt.offset_by("1d")
+    years = known.group_by("basin").agg(
+        pl.col("date").min().alias("first"),
+        after.dt.offset_by(f"-{setup.test_years + setup.validation_years}y").alias("validation_from"),
+        after.dt.offset_by(f"-{setup.test_years}y").alias("test_from"),
+        pl.col("date").max().alias("last"),
+    )
+    periods = {row.pop("basin"): Periods(**row) for row in years.sort("basin").to_dicts()}
+    for basin in frame["basin"].unique().sort():
+        if basin not in periods or (periods[basin].validation_from - periods[basin].first).days < 365:
+            raise DataError(
+                f"{basin}: its record of {setup.target} is too short to keep {setup.test_years} years for "
+                f"the test and {setup.validation_years} for validation and train on at least one"
+            )
+    return periods
