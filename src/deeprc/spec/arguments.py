@@ -30,9 +30,7 @@ def plain(value: Any, *, owner: str, tasks: Sequence[str], where: Where = ()) ->
         return [plain(v, owner=owner, tasks=tasks, where=(*where, i)) for i, v in enumerate(value)]
     if type(value) in _SCALARS:
         return value
-    message = (
-        f"a pipeline's arguments are text, numbers, lists, mappings and tasks, got {type(value).__name__}"
-    )
+    message = f"a pipeline's arguments are text, numbers, lists, mappings and tasks, got {type(value).__name__}"
     raise Refusal([Problem(where, message)])
 
 

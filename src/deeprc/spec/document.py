@@ -28,9 +28,7 @@ _SCALARS = {
         list("-+0123456789."),
     ),
 }
-RESOLVERS = [
-    (f"{_CORE}{tag}", re.compile(f"(?:{text})\\Z"), first) for tag, (text, first) in _SCALARS.items()
-]
+RESOLVERS = [(f"{_CORE}{tag}", re.compile(f"(?:{text})\\Z"), first) for tag, (text, first) in _SCALARS.items()]
 _MAX_VALUES = 1_000_000
 
 
@@ -162,9 +160,7 @@ class _Reader:
             elif key in content:
                 self.lines[(*where, key, "again")] = line
                 first = self.lines[(*where, key)]
-                self.problems.append(
-                    Problem((*where, key, "again"), f"{key!r} is given twice (first in line {first})")
-                )
+                self.problems.append(Problem((*where, key, "again"), f"{key!r} is given twice (first in line {first})"))
             else:
                 self.lines[(*where, key)] = line
                 content[key] = self.read(value_node, (*where, key))
@@ -178,9 +174,7 @@ def _scalar(tag: str, text: str) -> Any:
         case "null":
             return None
         case "bool":
-            return (
-                {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else _bad()
-            )
+            return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else _bad()
         case "int":
             return int(text, 0)
         case "float":

@@ -28,9 +28,7 @@ def reference_to(function: object) -> str:
         return function
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if not module or not name or "<" in name:
-        raise ValueError(
-            f"{function!r} can't be found by name: give a function defined at the top of a module"
-        )
+        raise ValueError(f"{function!r} can't be found by name: give a function defined at the top of a module")
     if module != "__main__":
         return f"{module}:{name}"
     main_file = getattr(sys.modules["__main__"], "__file__", None)
@@ -74,9 +72,7 @@ def _functions_of(module: ModuleType, wanted: str) -> str:
     names = [
         name
         for name, value in vars(module).items()
-        if callable(value)
-        and not name.startswith("_")
-        and getattr(value, "__module__", "") == module.__name__
+        if callable(value) and not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
     ]
     return valid_values(wanted, names, noun="function")
 

@@ -39,9 +39,7 @@ def checked_by(check: Callable[[dict[str, Any]], None]) -> Callable[[F], F]:
     return declare
 
 
-def known_arguments(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
+def known_arguments(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments by parameter name, defaults included; those that hold results of tasks are left out."""
     args, kwargs = with_communicator(function, None, args, kwargs)
     bound = inspect.signature(function).bind_partial(*args, **kwargs)

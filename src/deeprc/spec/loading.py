@@ -34,9 +34,7 @@ SESSION_FIELDS = {YAML_NAMES.get(name, name): name for name in SessionSpec.model
 RESOURCE_FIELDS = {YAML_NAMES.get(name, name): name for name in Resources.model_fields}
 
 
-def load_pipeline(
-    path: str | Path, params: Mapping[str, Any] | None = None, *, check: bool = True
-) -> Pipeline:
+def load_pipeline(path: str | Path, params: Mapping[str, Any] | None = None, *, check: bool = True) -> Pipeline:
     """Read a pipeline from YAML; `params` replace the file's own.
 
     With `check`, every function is imported and its arguments are checked against its signature.
@@ -135,9 +133,7 @@ class _Draft:
     def _task_mapping(self, content: Any) -> dict[str, Any]:
         if isinstance(content, dict) and content:
             return content
-        self.problems.append(
-            Problem(("tasks",), "tasks: takes a mapping of task names to tasks, at least one")
-        )
+        self.problems.append(Problem(("tasks",), "tasks: takes a mapping of task names to tasks, at least one"))
         return {}
 
     def _tasks(self, key: str, content: Any, values: Mapping[str, Any]) -> Iterator[TaskSpec]:
@@ -179,9 +175,7 @@ def _mapping(content: Any, where: Where, fields: Mapping[str, str] | None, noun:
     unknown = [key for key in content if fields is not None and key not in fields]
     if unknown and fields is not None:
         raise Refusal(
-            Problem(
-                (*where, key), f"unknown field {key!r} in {noun}. {valid_values(key, fields, noun='field')}"
-            )
+            Problem((*where, key), f"unknown field {key!r} in {noun}. {valid_values(key, fields, noun='field')}")
             for key in unknown
         )
     return content

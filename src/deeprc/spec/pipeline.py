@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from deeprc.errors import SpecError, valid_values
+from deeprc.errors import DeepRCError, SpecError, valid_values
 from deeprc.spec.arguments import plain, references
 from deeprc.spec.function import absolute_reference, resolve
+from deeprc.spec.imports import known_arguments
 from deeprc.spec.refusal import Problem, Refusal
 from deeprc.spec.signature import check_call
 from deeprc.spec.task import Bytes, Count, CountOrNone, Frozen, TaskName, TaskSpec
@@ -81,19 +82,19 @@ class Pipeline(Frozen):
         return [self.task(name) for name in TopologicalSorter(self.needs()).static_order()]
 
     def functions(self) -> dict[str, Callable[..., Any]]:
-        """Import every task's function and check its arguments.
+        """Import every task's function, check its arguments, and let it check them (`imports.checked_by`).
 
         Raises:
-            SpecError: a module, function, parameter or pilot that does not exist, with the valid names.
+            SpecError: a module, function, parameter or pilot that does not exist, with the valid names; or what
+                a function's own check refused.
         """
         problems, found = _pilot_problems(self.session), {}
         for index, task in enumerate(self.tasks):
             try:
-                found[task.name] = resolve(task.function)
-                check_call(found[task.name], task.args, task.kwargs, task.resources)
+                found[task.name] = _checked_function(task)
             except Refusal as refusal:
                 problems += [problem.under(("tasks", index)) for problem in refusal.problems]
-            except SpecError as error:
+            except DeepRCError as error:
                 problems.append(Problem(("tasks", index, "function"), str(error)))
         _refuse([_named(problem, self.tasks) for problem in problems])
         return found
@@ -113,6 +114,26 @@ class Pipeline(Frozen):
 
     def __hash__(self) -> int:
         return hash(self.digest())
+
+
+def with_session(pipeline: Pipeline, **fields: Any) -> Pipeline:
+    """The pipeline with some fields of its session replaced; None leaves a field as it is.
+
+    Raises:
+        SpecError: a wrong value, or a task that no longer fits.
+    """
+    changed = {name: value for name, value in fields.items() if value is not None}
+    session = SessionSpec(**{**pipeline.session.model_dump(), **changed})
+    return Pipeline(name=pipeline.name, session=session, tasks=pipeline.tasks)
+
+
+def _checked_function(task: TaskSpec) -> Callable[..., Any]:
+    function = resolve(task.function)
+    check_call(function, task.args, task.kwargs, task.resources)
+    own_check = getattr(function, "__deeprc_check__", None)
+    if own_check is not None:
+        own_check(known_arguments(function, task.args, task.kwargs))
+    return function
 
 
 def _refuse(problems: list[Problem]) -> None:

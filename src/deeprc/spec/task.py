@@ -53,9 +53,7 @@ class Resources(Frozen):
     threads: Count = Field(default=1, description="Cores, and threads, of each rank.")
     gpus: CountOrNone = Field(default=0, description="GPUs of each rank.")
     memory_bytes: Bytes | None = Field(default=None, description='Memory of each rank, such as "2GiB".')
-    timeout_s: Seconds | None = Field(
-        default=None, description='Time after which the task is ended, such as "10m".'
-    )
+    timeout_s: Seconds | None = Field(default=None, description='Time after which the task is ended, such as "10m".')
     retries: CountOrNone = Field(default=0, description="Fresh starts after a rank was killed or timed out.")
     isolated: Annotated[bool, Field(strict=True)] = Field(
         default=False, description="true gives the task ranks of its own that end with it."

@@ -1,0 +1,26 @@
+"""`deeprc bench`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Measure Deep RC on this machine.", no_args_is_help=True)
+
+
+@app.callback()
+def _bench() -> None:
+    """Measure Deep RC on this machine."""
+
+
+@app.command()
+def pipeline(
+    json: Annotated[Path, typer.Option("--json", help="File for the measurements.")],
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians are reported.")] = 3,
+) -> None:
+    """The same eleven models as batch jobs, and as one run."""
+    from deeprc.cli import bench_pipeline
+
+    bench_pipeline.main(json, rounds=rounds)

@@ -1,0 +1,71 @@
+"""Running a pipeline in front of someone: progress while it runs, then a table, a report, an exit code."""
+
+from __future__ import annotations
+
+from concurrent.futures import wait
+from pathlib import Path
+
+from rich.console import Console
+
+from deeprc.cli.progress import Progress
+from deeprc.cli.views import failures, result_table, view_for
+from deeprc.spec import Pipeline
+
+
+def execute(
+    pipeline: Pipeline,
+    *,
+    run_directory: Path | None = None,
+    out: Path | None = None,
+    console: Console | None = None,
+) -> int:
+    """Run every task; return the exit code: 0 if all succeeded, else 1.
+
+    `report.html` and `summary.json` go to `out`, or else to the run's directory, whatever the outcome.
+
+    Raises:
+        SpecError: refused before any work.
+        KeyboardInterrupt: after the session has ended all its processes, and the report is written.
+    """
+    from deeprc.runtime import Session
+
+    console = console or Console()
+    pipeline.functions()
+    asked, progress = pipeline.session, Progress()
+    session = Session(
+        asked.pilot,
+        cores=asked.cores,
+        gpus=asked.gpus,
+        memory=asked.memory_bytes,
+        nodes=asked.nodes,
+        run_dir=run_directory,
+        name=pipeline.name,
+    )
+    try:
+        with view_for(console, progress) as view, session:
+            session.subscribe(view.show)
+            wait(session.run(pipeline).values())
+    finally:
+        _tell_outcome(console, progress, session.run_directory, out)
+    return 0 if progress.all_succeeded else 1
+
+
+def _tell_outcome(console: Console, progress: Progress, run_directory: Path, out: Path | None) -> None:
+    if progress.tasks:
+        console.print(result_table(progress))
+        console.print(*failures(progress), sep="\n", end="")
+        folder = write_results(run_directory, out or run_directory)
+        console.print(f"Report:  {folder / 'report.html'}", soft_wrap=True, highlight=False)
+        console.print(f"Summary: {folder / 'summary.json'}", soft_wrap=True, highlight=False)
+    console.print(f"Run:     {run_directory}", soft_wrap=True, highlight=False)
+
+
+def write_results(run_directory: Path, folder: Path) -> Path:
+    """Write `report.html` and `summary.json` of a run into `folder`, each whole or not at all."""
+    from deeprc.journal import read_run, write_json
+    from deeprc.report import summarise, write_report
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_report(run_directory, folder / "report.html")
+    write_json(folder / "summary.json", summarise(read_run(run_directory)))
+    return folder

@@ -1,0 +1,143 @@
+"""How progress looks: a live table in a terminal, a line for each event elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from deeprc.cli.progress import Progress, TaskProgress
+from deeprc.journal.events import Event
+
+STYLES = {
+    "waiting": "dim",
+    "running": "cyan",
+    "retrying": "yellow",
+    "succeeded": "green",
+    "failed": "bold red",
+    "cancelled": "yellow",
+}
+
+
+class View(Protocol):
+    """Shows a run while it goes on."""
+
+    def show(self, event: Event) -> None:
+        """Take in an event; called by the driver's thread."""
+        ...
+
+
+@contextmanager
+def view_for(console: Console, progress: Progress) -> Iterator[View]:
+    """The live view in a terminal, the plain one elsewhere."""
+    if not console.is_terminal:
+        yield PlainView(console, progress)
+        return
+    view = LiveView(console, progress)
+    with Live(view, console=console, refresh_per_second=8, transient=True):
+        yield view
+
+
+class PlainView:
+    """One line for each event that matters, with the seconds since the run began."""
+
+    def __init__(self, console: Console, progress: Progress) -> None:
+        self._console = console
+        self._progress = progress
+
+    def show(self, event: Event) -> None:
+        line = self._progress.update(event)
+        if line:
+            text = f"[{event['time'] - self._progress.started:7.1f} s] {line}"
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveView:
+    """A table of tasks, drawn anew several times a second."""
+
+    def __init__(self, console: Console, progress: Progress) -> None:
+        self._console = console
+        self._progress = progress
+
+    def show(self, event: Event) -> None:
+        self._progress.update(event)
+
+    def __rich__(self) -> RenderableType:
+        tasks = list(self._progress.tasks.values())
+        room = max(self._console.height - 6, 5)
+        shown = tasks if len(tasks) <= room else _most_telling(tasks, room)
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        now = time.time()
+        for task in shown:
+            table.add_row(*_live_row(task, now))
+        warnings = [Text(f"warning: {warning}", style="yellow") for warning in self._progress.warnings[-2:]]
+        return Group(table, *warnings, _headline(self._progress, now))
+
+
+def _most_telling(tasks: list[TaskProgress], room: int) -> list[TaskProgress]:
+    """What runs and what failed first, then what waits, then what is done; each in its order."""
+    rank = {"running": 0, "retrying": 0, "failed": 1, "cancelled": 2, "waiting": 3, "succeeded": 4}
+    return sorted(tasks, key=lambda task: rank[task.status])[:room]
+
+
+def _live_row(task: TaskProgress, now: float) -> list[RenderableType]:
+    running = task.status == "running"
+    seconds = now - task.started if running else task.seconds
+    bar: RenderableType = ""
+    if running:
+        bar = ProgressBar(total=1.0, completed=task.fraction or 0.0, width=20, pulse=task.fraction is None)
+    return [
+        Text(task.name, overflow="ellipsis", no_wrap=True),
+        Text(task.status, style=STYLES[task.status]),
+        f"{seconds:6.1f} s" if seconds else "",
+        bar,
+        Text(task.message, overflow="ellipsis", no_wrap=True, style="dim"),
+    ]
+
+
+def _headline(progress: Progress, now: float) -> Text:
+    ended, total = progress.count("succeeded", "failed", "cancelled"), len(progress.tasks)
+    elapsed = now - progress.started if progress.started else 0.0
+    failed = progress.count("failed")
+    return Text(
+        f"{ended} of {total} tasks done, {progress.count('running')} running"
+        + (f", {failed} failed" if failed else "")
+        + f", {elapsed:.0f} s",
+        style="bold",
+    )
+
+
+def result_table(progress: Progress) -> Table:
+    """One row for each task of a run that is over."""
+    table = Table("task", "status", "ranks", "seconds", "result", box=None, padding=(0, 2, 0, 0))
+    table.columns[2].justify = table.columns[3].justify = "right"
+    for task in progress.tasks.values():
+        table.add_row(
+            Text(task.name),
+            Text(task.status, style=STYLES[task.status]),
+            str(task.ranks),
+            f"{task.seconds:.1f}" if task.seconds else "",
+            Text(task.message, overflow="ellipsis", no_wrap=True),
+        )
+    return table
+
+
+def failures(progress: Progress) -> list[RenderableType]:
+    """For each task that failed the user's traceback, or else what its ranks said last."""
+    return [
+        Panel(
+            Text("\n".join(filter(None, [task.message, (task.traceback or task.output).rstrip()]))),
+            title=Text(f"{task.name} failed"),
+            border_style="red",
+        )
+        for task in progress.tasks.values()
+        if task.status == "failed"
+    ]
