@@ -1,0 +1,6 @@
+"""The distributed lazy table: Polars' expressions and semantics over the ranks of a task."""
+
+from deeprc.table.sources import from_polars, scan_csv, scan_dataset, scan_parquet
+from deeprc.table.table import GroupBy, Table
+
+__all__ = ["GroupBy", "Table", "from_polars", "scan_csv", "scan_dataset", "scan_parquet"]

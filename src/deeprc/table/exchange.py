@@ -1,0 +1,125 @@
+"""The exchange: every rank sends every other a part of its rows, as Arrow IPC buffers.
+
+Rows travel as columns in the Arrow streaming format, never pickled, over whichever communicator the task
+has. What a rank keeps is not encoded at all. Received parts are concatenated in rank order, so the order
+(source rank, row) of the table is kept.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
+
+import polars as pl
+
+from deeprc import journal
+from deeprc.communicator import Buffer, Communicator
+from deeprc.errors import DataError
+
+T = TypeVar("T")
+Facts = TypeVar("Facts")
+
+_ROWS_ONLY = "__rows__"
+
+
+def encode(frame: pl.DataFrame) -> Buffer:
+    """The frame as an Arrow IPC stream; no bytes at all for no rows."""
+    if frame.height == 0:
+        return b""
+    if frame.width == 0:
+        # An Arrow stream without columns forgets how many rows it has.
+        frame = pl.DataFrame({_ROWS_ONLY: pl.repeat(None, frame.height, dtype=pl.Null, eager=True)})
+    stream = frame.write_ipc_stream(None)
+    assert stream is not None
+    return stream.getbuffer()
+
+
+def decode(buffer: memoryview, empty: pl.DataFrame) -> pl.DataFrame:
+    """The frame that `encode` was given; `empty` has its columns and no rows."""
+    if not buffer.nbytes:
+        return empty
+    frame = pl.read_ipc_stream(io.BytesIO(buffer))
+    return pl.DataFrame(height=frame.height) if frame.columns == [_ROWS_ONLY] else frame
+
+
+def concat(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Rows of all frames in order; all have the same columns."""
+    if frames[0].width == 0:
+        return pl.DataFrame(height=sum(frame.height for frame in frames))
+    filled = [frame for frame in frames if frame.height]
+    if not filled:
+        return frames[0]
+    return filled[0] if len(filled) == 1 else pl.concat(filled, how="vertical", rechunk=False)
+
+
+def exchange(parts: Sequence[pl.DataFrame], comm: Communicator, operator: str) -> pl.DataFrame:
+    """Send `parts[i]` to rank i; return what all ranks sent here, in rank order. Collective."""
+    started = time.perf_counter()
+    own = parts[comm.rank]
+    encoded: dict[int, Buffer] = {}
+    sent = [b"" if rank == comm.rank else _encoded(part, encoded) for rank, part in enumerate(parts)]
+    received = comm.all_to_all(sent)
+    frames = [own if rank == comm.rank else decode(buffer, own.clear()) for rank, buffer in enumerate(received)]
+    journal.record(
+        "exchange",
+        operator=operator,
+        bytes_sent=sum(memoryview(buffer).nbytes for buffer in sent),
+        bytes_received=sum(memoryview(buffer).nbytes for rank, buffer in enumerate(received) if rank != comm.rank),
+        seconds=time.perf_counter() - started,
+    )
+    return concat(frames)
+
+
+def _encoded(part: pl.DataFrame, encoded: dict[int, Buffer]) -> Buffer:
+    """A part that goes to many ranks is encoded once."""
+    if id(part) not in encoded:
+        encoded[id(part)] = encode(part)
+    return encoded[id(part)]
+
+
+def replicate(frame: pl.DataFrame, comm: Communicator, operator: str) -> pl.DataFrame:
+    """All ranks' rows, in rank order, on every rank."""
+    return exchange([frame] * comm.size, comm, operator)
+
+
+def gather(frame: pl.DataFrame, comm: Communicator, operator: str, root: int = 0) -> pl.DataFrame:
+    """All ranks' rows, in rank order, on `root`; no rows elsewhere."""
+    nothing = frame.clear()
+    return exchange([frame if rank == root else nothing for rank in range(comm.size)], comm, operator)
+
+
+def scatter(frame: pl.DataFrame, counts: Sequence[int], comm: Communicator, operator: str) -> pl.DataFrame:
+    """Give each rank its `counts[rank]` rows of rank 0's frame, in order."""
+    if comm.rank:
+        return exchange([frame.clear()] * comm.size, comm, operator)
+    starts = [sum(counts[:rank]) for rank in range(comm.size)]
+    parts = [frame.slice(start, count) for start, count in zip(starts, counts, strict=True)]
+    return exchange(parts, comm, operator)
+
+
+def together(
+    comm: Communicator, doing: str, work: Callable[[], T], facts: Callable[[T], Facts]
+) -> tuple[T, list[Facts]]:
+    """Do this rank's work and learn `facts` of every rank's result; if one rank fails, all do. Collective.
+
+    Raises:
+        DataError: another rank's work failed; says which, and its error. This rank's own error is raised
+            unchanged.
+    """
+    result: list[T] = []
+    failure: Exception | None = None
+    report: tuple[str | None, Facts | None]
+    try:
+        result.append(work())
+        report = (None, facts(result[0]))
+    except Exception as error:
+        failure, report = error, (f"{type(error).__name__}: {error}", None)
+    reports = comm.all_gather(report)
+    if failure is not None:
+        raise failure
+    for rank, (problem, _) in enumerate(reports):
+        if problem is not None:
+            raise DataError(f"rank {rank} of {comm.size} failed while {doing}: {problem}")
+    return result[0], [cast(Facts, fact) for _, fact in reports]

@@ -1,0 +1,55 @@
+"""Running a plan on all ranks. One rank runs it as one Polars query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from deeprc.communicator import Communicator
+from deeprc.table.operators.group_by import run_group_by
+from deeprc.table.operators.join import run_join
+from deeprc.table.operators.sort import run_sort
+from deeprc.table.operators.unique import run_unique
+from deeprc.table.operators.whole import run_step
+from deeprc.table.plan import GroupBy, Head, Join, Node, Sort, Source, Step, Unique
+from deeprc.table.stage import Execution, Stage, compute
+
+
+def run_plan(plan: Node, comm: Communicator) -> pl.DataFrame:
+    """This rank's part of the plan's result. Collective."""
+    stage_of = _stage_alone if comm.size == 1 else _stage
+    return compute(Execution(comm, stage_of).stage(plan).frame)
+
+
+def _stage_alone(node: Node, run: Execution) -> Stage:
+    if isinstance(node, Source):
+        return Stage(node.load(run.comm))
+    return Stage(node.apply(*(run.stage(source).frame for source in node.inputs)))
+
+
+def _run_source(node: Source, run: Execution) -> Stage:
+    return Stage(node.load(run.comm), streams=True)
+
+
+def _run_head(node: Head, run: Execution) -> Stage:
+    stage = run.stage(node.input)
+    frame, facts = run.measure(stage.frame.head(node.n), node)
+    before = sum(height for height, _ in facts[: run.comm.rank])
+    return Stage(frame.head(max(0, node.n - before)).lazy(), stage.placement)
+
+
+_OPERATORS: dict[type[Node], Callable[[Any, Execution], Stage]] = {
+    Source: _run_source,
+    Step: run_step,
+    Head: _run_head,
+    Join: run_join,
+    GroupBy: run_group_by,
+    Sort: run_sort,
+    Unique: run_unique,
+}
+
+
+def _stage(node: Node, run: Execution) -> Stage:
+    return next(_OPERATORS[kind] for kind in type(node).__mro__ if kind in _OPERATORS)(node, run)

@@ -1,0 +1,159 @@
+"""What a Polars expression needs of the rows around it: the question that decides whether it may run per part.
+
+An expression is row-wise when each of its output rows depends on one input row alone, so that a part of a
+table gives its part of the answer. Polars serialises an expression as a tree; the kinds of node listed here
+are known to be row-wise, a function is when Polars says so, and everything else is taken not to be: such an
+expression is evaluated over the whole table, which is slower and never wrong.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+Tree = Any
+
+_COLUMN = {"Column": ""}
+_LEAVES = frozenset({"Column", "Selector", "Element", "Field"})
+_CHILDREN: Mapping[str, tuple[str, ...]] = {
+    "BinaryExpr": ("left", "right"),
+    "Ternary": ("predicate", "truthy", "falsy"),
+    "Cast": ("expr",),
+    "RenameAlias": ("expr",),
+    "Eval": ("expr",),
+    "StructEval": ("expr",),
+}
+
+
+def as_expressions(inputs: Iterable[Any], named: Mapping[str, Any] | None = None) -> tuple[pl.Expr, ...]:
+    """Read arguments as Polars does: a string is a column, lists are flattened, other values are literals."""
+    expressions: list[pl.Expr] = []
+    for value in inputs:
+        if isinstance(value, list | tuple):
+            expressions.extend(as_expressions(value))
+        else:
+            expressions.append(_as_expression(value))
+    expressions.extend(_as_expression(value).alias(name) for name, value in (named or {}).items())
+    return tuple(expressions)
+
+
+def _as_expression(value: Any) -> pl.Expr:
+    if isinstance(value, pl.Expr):
+        return value
+    return pl.col(value) if isinstance(value, str) else pl.lit(value)
+
+
+def tree(expression: pl.Expr) -> Tree:
+    """The expression as Polars serialises it: nested dicts, one key each, that name the kind of node."""
+    return json.loads(expression.meta.serialize(format="json"))
+
+
+def kind(node: Tree) -> str:
+    return node if isinstance(node, str) else str(next(iter(node)))
+
+
+def plain_column(expression: pl.Expr) -> str | None:
+    """The name of the column, where the expression is a column and nothing else."""
+    return expression.meta.output_name() if expression.meta.is_column() else None
+
+
+def is_row_wise(expression: pl.Expr, schema: pl.Schema) -> bool:
+    """Whether a part of the rows gives its part of the answer, with one output row for each input row."""
+    return _row_wise(tree(expression), schema)
+
+
+def _row_wise(node: Tree, schema: pl.Schema) -> bool:
+    node_kind = kind(node)
+    if node_kind in _LEAVES:
+        return True
+    if node_kind == "Literal":
+        return "Series" not in node["Literal"]
+    if node_kind == "Alias":
+        return _row_wise(node["Alias"][0], schema)
+    if node_kind == "KeepName":
+        return _row_wise(node["KeepName"], schema)
+    if node_kind in _CHILDREN:
+        return all(_row_wise(node[node_kind][child], schema) for child in _CHILDREN[node_kind])
+    if node_kind == "AnonymousFunction":
+        flags = str(node[node_kind]["options"]["flags"])
+        inputs = node[node_kind]["input"]
+        return _all_set(flags) and all(_row_wise(child, schema) for child in inputs)
+    if node_kind == "Function":
+        return _function_row_wise(node["Function"], schema)
+    return False
+
+
+def _all_set(flags: str) -> bool:
+    names = {name.strip() for name in flags.split("|")}
+    return {"ROW_SEPARABLE", "LENGTH_PRESERVING"} <= names
+
+
+def _function_row_wise(function: Mapping[str, Any], schema: pl.Schema) -> bool:
+    inputs = list(function["input"])
+    if "IsIn" in json.dumps(function["function"]):
+        # `x.is_in(y)`: a literal or a list column is searched by each row, a flat column by all of them.
+        if kind(inputs[1]) == "Literal":
+            inputs = inputs[:1]
+        elif not _is_nested(inputs[1], schema):
+            return False
+    return _separable(function) and all(_row_wise(child, schema) for child in inputs)
+
+
+def _is_nested(node: Tree, schema: pl.Schema) -> bool:
+    try:
+        dtype = next(iter(pl.LazyFrame(schema=schema).select(from_tree(node)).collect_schema().values()))
+    except pl.exceptions.PolarsError:
+        return False
+    return isinstance(dtype, pl.List | pl.Array)
+
+
+def _separable(function: Mapping[str, Any]) -> bool:
+    """Ask Polars about the function itself: its inputs replaced by columns, its literal arguments kept."""
+    inputs = [child if kind(child) == "Literal" else _COLUMN for child in function["input"]]
+    try:
+        expression = from_tree({"Function": {**function, "input": inputs}})
+        if inputs and all(kind(child) == "Literal" for child in inputs):
+            return bool(expression.meta.is_row_separable())
+        return bool(expression.meta.is_row_separable() and expression.meta.is_length_preserving())
+    except pl.exceptions.PolarsError:
+        return False
+
+
+def from_tree(node: Tree) -> pl.Expr:
+    """The expression that `tree` was given."""
+    return pl.Expr.deserialize(io.StringIO(json.dumps(node)), format="json")
+
+
+def is_scalar(expression: pl.Expr) -> bool:
+    """Whether the expression gives one value for the whole table: an aggregate or a literal."""
+    try:
+        return bool(expression.meta.is_scalar())
+    except pl.exceptions.PolarsError:
+        return False
+
+
+def root_columns(expressions: Iterable[pl.Expr], schema: pl.Schema) -> frozenset[str]:
+    """Columns that the expressions read; all of them where one selects by pattern or type."""
+    names: set[str] = set()
+    for expression in expressions:
+        if reads_by_selector(tree(expression)):
+            return frozenset(schema)
+        names.update(expression.meta.root_names())
+    return frozenset(names & set(schema))
+
+
+def reads_by_selector(node: Tree) -> bool:
+    """Whether which columns are read depends on the table: `pl.all()`, a pattern, a type."""
+    return '"Selector"' in json.dumps(_without_literals(node))
+
+
+def _without_literals(node: Tree) -> Tree:
+    if isinstance(node, dict):
+        return {key: _without_literals(child) for key, child in node.items() if key != "Literal"}
+    if isinstance(node, list):
+        return [_without_literals(child) for child in node if isinstance(child, dict | list)]
+    return node

@@ -1,0 +1,109 @@
+"""Files of a scan: which they are, and which rows of which file a rank reads."""
+
+from __future__ import annotations
+
+import glob
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from deeprc.communicator import Communicator
+from deeprc.errors import DataError
+from deeprc.table.exchange import together
+
+Source = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Rows of a table that one rank reads: from `offset` in the first of `files`, `length` in all.
+
+    `before` is the number of rows in the table before the first of these files.
+    """
+
+    files: tuple[str, ...]
+    before: int
+    offset: int
+    length: int
+
+
+def expand(source: Source, suffixes: Sequence[str]) -> tuple[str, ...]:
+    """The files that a path, a folder, a pattern or a list of these means, in the order of their names.
+
+    Raises:
+        DataError: a file does not exist, or a folder or pattern holds none.
+    """
+    if not isinstance(source, str | Path):
+        if not source:
+            raise DataError("an empty list of files was given; name at least one")
+        return tuple(path for item in source for path in expand(item, suffixes))
+    text = str(source)
+    if "://" in text:
+        return (text,)
+    path = Path(text).expanduser()
+    if path.is_file():
+        return (str(path),)
+    if path.is_dir():
+        found = sorted(str(file) for file in path.rglob("*") if file.name.lower().endswith(tuple(suffixes)))
+        return _at_least_one(found, f"folder {text!r} holds no file that ends in {', '.join(suffixes)}")
+    if glob.has_magic(text):
+        found = sorted(file for file in glob.iglob(str(path), recursive=True) if Path(file).is_file())  # noqa: PTH207
+        return _at_least_one(found, f"no file matches {text!r}")
+    raise DataError(f"no such file: {text!r} (from {Path.cwd()}). Check the path; a pattern or a folder will do too")
+
+
+def _at_least_one(found: list[str], refusal: str) -> tuple[str, ...]:
+    if not found:
+        raise DataError(f"{refusal}. Check the path")
+    return tuple(found)
+
+
+def readable(path: str) -> str | bytes:
+    """What Polars can open: the path, or for a zip archive of one table its unpacked bytes.
+
+    Raises:
+        DataError: the archive is broken, or does not hold exactly one file.
+    """
+    if not path.lower().endswith(".zip"):
+        return path
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
+            if len(names) != 1:
+                raise DataError(f"{path!r} holds {len(names)} files: {names[:5]}. Unpack it, and name the one to read")
+            return archive.read(names[0])
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path!r} is not a zip archive: {error}") from error
+
+
+def share_of(files: Sequence[str], count_rows: Callable[[str], int], limit: int | None, comm: Communicator) -> Share:
+    """This rank's even share of the rows of all files, in order. Each file is counted by one rank. Collective.
+
+    Args:
+        files: in the order of the table's rows.
+        count_rows: how many rows a file has.
+        limit: the table ends after so many rows.
+    """
+    _, everyone = together(
+        comm,
+        "counting rows",
+        lambda: {index: count_rows(files[index]) for index in range(comm.rank, len(files), comm.size)},
+        lambda counts: counts,
+    )
+    counts = {index: count for part in everyone for index, count in part.items()}
+    starts = [sum(counts[other] for other in range(index)) for index in range(len(files) + 1)]
+    total = starts[-1] if limit is None else min(limit, starts[-1])
+    start, end = total * comm.rank // comm.size, total * (comm.rank + 1) // comm.size
+    mine = [index for index in range(len(files)) if starts[index] < end and starts[index + 1] > start]
+    if not mine:
+        return Share(tuple(files[:1]), 0, 0, 0)
+    first = mine[0]
+    return Share(tuple(files[index] for index in mine), starts[first], start - starts[first], end - start)
+
+
+def rows_in(frame: pl.LazyFrame) -> int:
+    """How many rows a scan has, without keeping any."""
+    return int(frame.select(pl.len()).collect(engine="streaming").item())

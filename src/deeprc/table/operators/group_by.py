@@ -1,0 +1,74 @@
+"""Group-by: each group whole on one rank, then Polars; or a part of each group first, when that is less."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from deeprc.table.decompose import Decomposed, decompose
+from deeprc.table.expressions import is_row_wise, reads_by_selector, root_columns, tree
+from deeprc.table.operators.shuffle import ROW_NUMBER, numbered, shrinks, shuffle
+from deeprc.table.operators.sort import sort_rows
+from deeprc.table.operators.whole import run_whole
+from deeprc.table.placement import key_columns, matching_keys
+from deeprc.table.plan import GroupBy
+from deeprc.table.stage import Execution, Stage
+
+
+def groups_locally(node: GroupBy) -> bool:
+    """Whether a row's group can be told from the row alone."""
+    schema = node.input.schema
+    return bool(root_columns(node.keys, schema)) and all(is_row_wise(key, schema) for key in node.keys)
+
+
+def taken_apart(node: GroupBy) -> Decomposed | None:
+    """The aggregations in two halves, where all of them allow it and no order of groups is asked for."""
+    if node.maintain_order or any(reads_by_selector(tree(key)) for key in node.keys):
+        return None
+    return decompose(node.aggs, node.input.schema, node.schema, ordered=True)
+
+
+def run_group_by(node: GroupBy, run: Execution) -> Stage:
+    """Run on all ranks; groups are where their keys hash to."""
+    if not groups_locally(node):
+        return run_whole(node, run)
+    stage = _needed_columns(node, run.stage(node.input))
+    if node.maintain_order:
+        return _in_order_of_first_rows(node, stage, run)
+    if matching_keys(stage.placement, node.keys) is not None:
+        return Stage(node.apply(stage.frame), stage.placement)
+    halves = taken_apart(node)
+    if halves is not None:
+        stage, pays = shrinks(stage, node.keys, node, run)
+        if pays:
+            return _in_two_halves(node, halves, stage, run)
+    arrived = shuffle(run.collect(stage.frame, node), node.keys, run, node.label())
+    return Stage(node.apply(arrived.lazy()), key_columns(node.keys))
+
+
+def _needed_columns(node: GroupBy, stage: Stage) -> Stage:
+    schema = node.input.schema
+    needed = root_columns((*node.keys, *node.aggs), schema)
+    if len(needed) == len(schema):
+        return stage
+    kept = stage.frame.select([name for name in schema if name in needed])
+    return Stage(kept, stage.placement if set(stage.placement or ()) <= needed else None, stage.streams)
+
+
+def _in_two_halves(node: GroupBy, halves: Decomposed, stage: Stage, run: Execution) -> Stage:
+    partial = run.collect(stage.frame.group_by(*node.keys).agg(*halves.partial), node)
+    keys = [pl.col(key.meta.output_name()) for key in node.keys]
+    arrived = shuffle(partial, keys, run, node.label())
+    return Stage(arrived.lazy().group_by(*keys).agg(*halves.final), key_columns(keys))
+
+
+def _in_order_of_first_rows(node: GroupBy, stage: Stage, run: Execution) -> Stage:
+    """`maintain_order=True`: groups in the order of their first rows in the whole table."""
+    frame, facts = run.measure(stage.frame, node)
+    rows = numbered(frame, [height for height, _ in facts], run.comm.rank)
+    arrived = shuffle(rows, node.keys, run, node.label())
+    groups = run.collect(node.apply(arrived.lazy().drop(ROW_NUMBER)), node)
+    firsts = run.collect(arrived.lazy().group_by(*node.keys, maintain_order=True).agg(pl.col(ROW_NUMBER).first()), node)
+    ordered = sort_rows(
+        groups.with_columns(firsts[ROW_NUMBER]), [pl.col(ROW_NUMBER)], [False], [False], run, node.label()
+    )
+    return Stage(ordered.lazy().drop(ROW_NUMBER))

@@ -1,0 +1,78 @@
+"""Join: both sides meet by the hash of their keys, or a small right side goes to every rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from deeprc.table.exchange import replicate
+from deeprc.table.expressions import is_row_wise, root_columns
+from deeprc.table.operators.shuffle import shuffle
+from deeprc.table.operators.whole import run_whole
+from deeprc.table.placement import Placement, key_columns, matching_keys
+from deeprc.table.plan import Join
+from deeprc.table.stage import Execution, Stage
+
+BROADCAST_BYTES = 16 << 20  # A right side of at most this size on all ranks together goes to all of them.
+
+
+def joins_locally(node: Join) -> bool:
+    """Whether the keys of a row can be told from the row alone, on both sides."""
+    sides = ((node.left_on, node.left.schema), (node.right_on, node.right.schema))
+    return all(
+        bool(root_columns(keys, schema)) and all(is_row_wise(key, schema) for key in keys) for keys, schema in sides
+    )
+
+
+def run_join(node: Join, run: Execution) -> Stage:
+    """Run on all ranks; rows are where the left keys hash to, or where the left rows were."""
+    if not joins_locally(node):
+        return run_whole(node, run)
+    left, right = run.stage(node.left), run.stage(node.right)
+    if not node.nulls_equal:
+        left, right = _without_null_keys(node, left, right)
+    left_match = matching_keys(left.placement, node.left_on)
+    right_match = matching_keys(right.placement, node.right_on)
+    if left_match is not None and left_match == right_match:
+        return Stage(node.apply(left.frame, right.frame), left.placement)
+    right_frame, sizes = run.measure(right.frame, node)
+    if left_match is None and sum(size for _, size in sizes) <= BROADCAST_BYTES:
+        everywhere = replicate(right_frame, run.comm, f"{node.label()} (right to all)")
+        return Stage(node.apply(left.frame, everywhere.lazy()), left.placement, left.streams)
+    return _by_hash(node, left, right_frame, left_match, right_match, run)
+
+
+def _by_hash(
+    node: Join,
+    left: Stage,
+    right: pl.DataFrame,
+    left_match: tuple[int, ...] | None,
+    right_match: tuple[int, ...] | None,
+    run: Execution,
+) -> Stage:
+    """Move the sides that are not where the other's keys, or all keys, say."""
+    chosen = left_match or right_match or tuple(range(len(node.left_on)))
+    left_keys = [node.left_on[index] for index in chosen]
+    right_keys = [node.right_on[index] for index in chosen]
+    left_frame = left.frame
+    if left_match is None:
+        left_frame = shuffle(run.collect(left_frame, node), left_keys, run, f"{node.label()} (left)").lazy()
+    if chosen != right_match:
+        right = shuffle(right, right_keys, run, f"{node.label()} (right)")
+    return Stage(node.apply(left_frame, right.lazy()), _kept(node, left_keys))
+
+
+def _kept(node: Join, left_keys: Sequence[pl.Expr]) -> Placement:
+    placement = key_columns(left_keys)
+    return placement if placement is not None and set(placement) <= set(node.schema) else None
+
+
+def _without_null_keys(node: Join, left: Stage, right: Stage) -> tuple[Stage, Stage]:
+    """A null matches nothing: such rows need not travel, nor crowd the one rank that null hashes to."""
+    right_rows = right.frame.filter(*(key.is_not_null() for key in node.right_on))
+    right = Stage(right_rows, right.placement, right.streams)
+    if node.how == "inner":
+        left_rows = left.frame.filter(*(key.is_not_null() for key in node.left_on))
+        left = Stage(left_rows, left.placement, left.streams)
+    return left, right

@@ -1,0 +1,68 @@
+"""Bringing rows with equal keys to one rank, and the statistics that say what is worth doing first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from deeprc.table.exchange import exchange, together
+from deeprc.table.partition import ranks_by_key, split
+from deeprc.table.plan import Node
+from deeprc.table.stage import Execution, Stage, compute
+
+_SAMPLE_ROWS = 8192
+ROW_NUMBER = "__row__"
+
+
+def shuffle(frame: pl.DataFrame, keys: Sequence[pl.Expr], run: Execution, operator: str) -> pl.DataFrame:
+    """Send each row to the rank that its keys hash to. Rows of one key keep the order of the whole table."""
+    size = run.comm.size
+    parts, _ = together(
+        run.comm,
+        f"finding the rank of each row for {operator}",
+        lambda: split(frame, ranks_by_key(frame, keys, size), size),
+        lambda parts: None,
+    )
+    return exchange(parts, run.comm, operator)
+
+
+def numbered(frame: pl.DataFrame, heights: Sequence[int], rank: int) -> pl.DataFrame:
+    """The frame with each row's number in the whole table."""
+    start = sum(heights[:rank])
+    return frame.with_columns(pl.int_range(start, start + frame.height, dtype=pl.Int64, eager=True).alias(ROW_NUMBER))
+
+
+def shrinks(stage: Stage, keys: Sequence[pl.Expr], node: Node, run: Execution) -> tuple[Stage, bool]:
+    """Whether there are so few distinct keys that reducing each rank's rows before the exchange pays.
+
+    Looks at a sample on every rank, so that all choose alike. Computes the stage where the sample is not to
+    be had without, or says too little.
+    """
+    if stage.streams:
+        head = run.collect(stage.frame.head(_SAMPLE_ROWS).select(*keys), node)
+        samples = run.comm.all_gather((head.height, head.n_unique() if head.height else 0))
+        rows, distinct = (sum(column) for column in zip(*samples, strict=True))
+        if distinct < 0.75 * rows:
+            return stage, True
+    frame = run.collect(stage.frame, node)
+    step = max(1, frame.height // _SAMPLE_ROWS)
+    sample = compute(frame.gather_every(step).lazy().select(*keys))
+    groups = estimated_groups(sample.height, sample.n_unique() if sample.height else 0, frame.height)
+    totals = run.comm.all_gather((frame.height, groups))
+    shrink = sum(count for _, count in totals) < 0.5 * sum(height for height, _ in totals)
+    return Stage(frame.lazy(), stage.placement), shrink
+
+
+def estimated_groups(sampled: int, distinct: int, rows: int) -> float:
+    """How many distinct keys `rows` rows have, from the repeats in a sample of them.
+
+    A sample of s rows out of G equally likely keys repeats about s * s / (2 G) times (the birthday problem);
+    in a small sample of few keys all keys have been seen.
+    """
+    repeats = sampled - distinct
+    if repeats == 0:
+        return float(rows)
+    if sampled == rows or distinct < 0.5 * sampled:
+        return float(distinct)
+    return min(float(rows), sampled * sampled / (2 * repeats))

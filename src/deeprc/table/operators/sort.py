@@ -1,0 +1,134 @@
+"""Sort: a total order over all ranks, rank 0 first, by sampled splitters (parallel sorting by regular sampling).
+
+Each rank sorts its rows and offers evenly spaced ones as samples; the samples' order cuts the table into
+parts of nearly equal size. A row's (keys, rank, position) is unlike any other's, so the cuts fall between
+rows with equal keys too: neither skew nor ties make one rank's part large, and equal rows keep their order.
+Source: Shi and Schaeffer, Parallel sorting by regular sampling, J. Parallel Distrib. Comput. 14 (1992).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import polars as pl
+
+from deeprc.table.exchange import exchange, replicate, together
+from deeprc.table.expressions import is_row_wise, reads_by_selector, tree
+from deeprc.table.operators.whole import run_whole
+from deeprc.table.plan import Sort
+from deeprc.table.stage import Execution, Stage
+
+_SAMPLES_PER_RANK = 128
+_RANK, _ROW, _WEIGHT = "__rank__", "__position__", "__weight__"
+
+
+def sorts_locally(node: Sort) -> bool:
+    """Whether a row's keys can be told from the row alone."""
+    schema = node.input.schema
+    return all(is_row_wise(key, schema) and not reads_by_selector(tree(key)) for key in node.by)
+
+
+def run_sort(node: Sort, run: Execution) -> Stage:
+    """Run on all ranks; each holds a range of the order."""
+    if not sorts_locally(node):
+        return run_whole(node, run)
+    frame = run.collect(run.stage(node.input).frame, node)
+    ordered = sort_rows(frame, node.by, node.descending, node.nulls_last, run, node.label(), stable=node.maintain_order)
+    return Stage(ordered.lazy())
+
+
+@dataclass(frozen=True)
+class _Order:
+    """How Polars compares rows of keys that are named key0, key1, ..."""
+
+    names: tuple[str, ...]
+    descending: tuple[bool, ...]
+    nulls_last: tuple[bool, ...]
+
+    def sort(self, frame: pl.DataFrame, *ties: str) -> pl.DataFrame:
+        more = [False] * len(ties)
+        return frame.sort(
+            [*self.names, *ties],
+            descending=[*self.descending, *more],
+            nulls_last=[*self.nulls_last, *more],
+        )
+
+
+def sort_rows(
+    frame: pl.DataFrame,
+    by: Sequence[pl.Expr],
+    descending: Sequence[bool],
+    nulls_last: Sequence[bool],
+    run: Execution,
+    operator: str,
+    *,
+    stable: bool = True,
+) -> pl.DataFrame:
+    """Sort the rows of all ranks by row-wise keys; return this rank's range of the order. Collective."""
+    order = _Order(tuple(f"key{index}" for index in range(len(by))), tuple(descending), tuple(nulls_last))
+
+    def sorted_by_keys(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.sort(list(by), descending=list(descending), nulls_last=list(nulls_last), maintain_order=stable)
+
+    def local() -> tuple[pl.DataFrame, pl.DataFrame]:
+        rows = sorted_by_keys(frame)
+        return rows, rows.select(key.alias(name) for key, name in zip(by, order.names, strict=True))
+
+    (rows, keys), _ = together(run.comm, f"sorting its part for {operator}", local, lambda _: None)
+    samples = replicate(_samples(keys, run.comm.rank), run.comm, operator)
+    cuts = [0, *_cuts(keys, _splitters(samples, order, run.comm.size), order, run.comm.rank), rows.height]
+    parts = [rows.slice(start, end - start) for start, end in pairwise(cuts)]
+    return sorted_by_keys(exchange(parts, run.comm, operator))
+
+
+def _samples(keys: pl.DataFrame, rank: int) -> pl.DataFrame:
+    count = min(keys.height, _SAMPLES_PER_RANK)
+    rows = [index * keys.height // count for index in range(count)]
+    return _placed(keys, rows, rank).with_columns(pl.lit(keys.height / max(count, 1)).alias(_WEIGHT))
+
+
+def _placed(keys: pl.DataFrame, rows: Sequence[int], rank: int) -> pl.DataFrame:
+    """The keys at these rows, with what tells equal ones apart."""
+    positions = pl.Series(_ROW, rows, dtype=pl.Int64)
+    return keys[positions].with_columns(pl.lit(rank, dtype=pl.Int64).alias(_RANK), positions)
+
+
+def _splitters(samples: pl.DataFrame, order: _Order, size: int) -> pl.DataFrame:
+    """The `size - 1` samples that cut the weight of all into equal shares; none for an empty table."""
+    ordered = order.sort(samples, _RANK, _ROW)
+    # Each sample stands for the rows from itself to the next: the weight before it is where it stands.
+    before = (ordered[_WEIGHT].cum_sum() - ordered[_WEIGHT]).to_list()
+    total = float(ordered[_WEIGHT].sum())
+    picks = []
+    for boundary in range(1, size):
+        goal = total * boundary / size
+        picks.append(next((index for index, weight in enumerate(before) if weight >= goal), len(before) - 1))
+    return ordered[picks if before else []].drop(_WEIGHT)
+
+
+def _cuts(keys: pl.DataFrame, splitters: pl.DataFrame, order: _Order, rank: int) -> list[int]:
+    """How many of this rank's sorted rows come before each splitter: all binary searches at once."""
+    low = [0] * splitters.height
+    high = [keys.height] * splitters.height
+    while any(start < end for start, end in zip(low, high, strict=True)):
+        middle = [min((start + end) // 2, keys.height - 1) for start, end in zip(low, high, strict=True)]
+        before = _before(_placed(keys, middle, rank), splitters, order)
+        for index, comes_before in enumerate(before):
+            if low[index] < high[index]:
+                if comes_before:
+                    low[index] = middle[index] + 1
+                else:
+                    high[index] = middle[index]
+    return low
+
+
+def _before(rows: pl.DataFrame, splitters: pl.DataFrame, order: _Order) -> list[bool]:
+    """Whether each row comes before the splitter of the same number, as Polars sorts."""
+    count = splitters.height
+    both = pl.concat([splitters, rows]).with_columns(
+        pl.int_range(2 * count, dtype=pl.Int64, eager=True).alias("number")
+    )
+    ranking = order.sort(both, _RANK, _ROW, "number")["number"].arg_sort().to_list()
+    return [ranking[count + index] < ranking[index] for index in range(count)]

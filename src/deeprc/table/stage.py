@@ -1,0 +1,57 @@
+"""A stage: what a rank holds of a table between two exchanges, still lazy; and the run of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from deeprc.communicator import Communicator
+from deeprc.table.exchange import together
+from deeprc.table.placement import Placement
+from deeprc.table.plan import Node
+
+
+@dataclass(frozen=True)
+class Stage:
+    """This rank's rows, and where equal keys are.
+
+    `streams` says that the first rows are had without the rest, so that looking at a sample is cheap.
+    """
+
+    frame: pl.LazyFrame
+    placement: Placement = None
+    streams: bool = False
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One run of a plan on one rank. A subplan that is used twice runs once."""
+
+    comm: Communicator
+    stage_of: Callable[[Node, Execution], Stage]
+    done: dict[int, Stage] = field(default_factory=dict)
+
+    def stage(self, node: Node) -> Stage:
+        if id(node) not in self.done:
+            self.done[id(node)] = self.stage_of(node, self)
+        return self.done[id(node)]
+
+    def collect(self, frame: pl.LazyFrame, node: Node) -> pl.DataFrame:
+        """Compute this rank's part; if one rank fails, all do. Collective."""
+        return self.measure(frame, node)[0]
+
+    def measure(self, frame: pl.LazyFrame, node: Node) -> tuple[pl.DataFrame, list[tuple[int, int]]]:
+        """As `collect`, and (rows, bytes) of every rank's part."""
+        return together(
+            self.comm,
+            f"computing its part for {node.label()}",
+            lambda: compute(frame),
+            lambda part: (part.height, int(part.estimated_size())),
+        )
+
+
+def compute(frame: pl.LazyFrame) -> pl.DataFrame:
+    """Run a local stage with Polars' streaming engine."""
+    return frame.collect(engine="streaming")
