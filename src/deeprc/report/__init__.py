@@ -1,0 +1,7 @@
+"""The run as a page, a summary and a row of the history; made from the journal alone."""
+
+from deeprc.report.history import HistoryRow, history_rows
+from deeprc.report.page import write_report
+from deeprc.report.summary import summarise
+
+__all__ = ["HistoryRow", "history_rows", "summarise", "write_report"]

@@ -1,0 +1,55 @@
+"""The runs of a folder, one row each: what `deeprc history` prints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from deeprc.journal import list_runs, read_run
+from deeprc.report.verdict import Verdict, verdict_of
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One run: `started` in seconds since the epoch, `seconds` it took (so far, if unfinished), tasks by outcome.
+
+    `status` is "succeeded", "failed", "interrupted", "unfinished" or "unreadable".
+    """
+
+    run: str
+    directory: Path
+    started: float
+    name: str
+    status: str
+    seconds: float
+    succeeded: int
+    failed: int
+    cancelled: int
+
+
+def history_rows(root: Path) -> list[HistoryRow]:
+    """Rows for all runs under `root`, oldest first; a damaged journal is a row too and hides no other run."""
+    return [_row(directory) for directory in list_runs(root)]
+
+
+def _row(directory: Path) -> HistoryRow:
+    try:
+        verdict = verdict_of(read_run(directory))
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return HistoryRow(directory.name, directory, 0.0, "", "unreadable", 0.0, 0, 0, 0)
+    return _from_verdict(verdict, directory)
+
+
+def _from_verdict(verdict: Verdict, directory: Path) -> HistoryRow:
+    return HistoryRow(
+        run=directory.name,
+        directory=directory,
+        started=verdict.started,
+        name=verdict.name,
+        status=verdict.status,
+        seconds=verdict.seconds,
+        succeeded=verdict.counted("succeeded"),
+        failed=verdict.counted("failed"),
+        cancelled=verdict.counted("cancelled"),
+    )

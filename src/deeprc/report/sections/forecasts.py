@@ -1,0 +1,113 @@
+"""Forecasts against what happened: the best few models at first, the others at a click."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from deeprc.journal import ForecastPlot
+from deeprc.journal.artifacts import Number
+from deeprc.report.charts import Line, Mark, Panel, figure, line_styles, thin, time_axis
+from deeprc.report.charts.figure import written
+from deeprc.report.charts.scales import place
+from deeprc.report.markup import Html, folded
+from deeprc.report.results import Results, is_baseline
+from deeprc.report.sections.section import Section, section
+
+SHOWN_AT_FIRST = 3
+UNFOLDED = 6
+
+
+def forecasts_section(results: Results, points: int) -> Section | None:
+    """One chart a series, each line with about `points` points at the most."""
+    plots = results.forecasts
+    if not plots:
+        return None
+    styles = line_styles(_by_mean_rank(plots))
+    charts = [_chart(index, plot, styles, points) for index, plot in enumerate(plots, 1)]
+    rest = charts[UNFOLDED:]
+    return section(
+        "forecasts",
+        "Forecasts",
+        "Forecasts against actuals",
+        charts[:UNFOLDED],
+        folded(f"{len(rest)} more series", rest) if rest else None,
+        lead=f"The {SHOWN_AT_FIRST} models with the smallest mean absolute error (MAE) in each chart are "
+        "drawn; switch the others on in its legend, where the number beside a name is its MAE.",
+    )
+
+
+def mean_absolute_error(plot: ForecastPlot, model: str) -> float | None:
+    """MAE of a model over the times that the models had not seen, in the plot's unit; None without any."""
+    pairs = zip(plot.times, plot.actual, plot.forecasts[model], strict=False)
+    errors = [
+        abs(actual - forecast)
+        for time, actual, forecast in pairs
+        if actual is not None and forecast is not None and (not plot.cutoff or time > plot.cutoff)
+    ]
+    return fmean(errors) if errors else None
+
+
+def ranking(plot: ForecastPlot) -> list[tuple[str, float | None]]:
+    """Models with their errors, best first; those without an error last."""
+    errors = [(model, mean_absolute_error(plot, model)) for model in plot.forecasts]
+    return sorted(errors, key=lambda pair: (pair[1] is None, pair[1] or 0.0, pair[0]))
+
+
+def _by_mean_rank(plots: Sequence[ForecastPlot]) -> list[str]:
+    ranks: dict[str, list[int]] = {}
+    for plot in plots:
+        for rank, (model, _) in enumerate(ranking(plot)):
+            ranks.setdefault(model, []).append(rank)
+    return sorted(ranks, key=lambda model: (fmean(ranks[model]), model))
+
+
+def _chart(index: int, plot: ForecastPlot, styles: Mapping[str, str], points: int) -> Html:
+    ranked = ranking(plot)
+    models = [model for model, _ in ranked if not is_baseline(model)]
+    shown = set(models[:SHOWN_AT_FIRST])
+    kept = thin([plot.actual, *plot.forecasts.values()], len(plot.times), points)
+
+    def keep(values: Sequence[Number]) -> list[Number]:
+        return [values[place] if place < len(values) else None for place in kept]
+
+    actual = Line("Actual", keep(plot.actual), "actual")
+    lines = [
+        Line(model, keep(plot.forecasts[model]), styles[model], model in shown, written(error))
+        for model, error in ranked
+    ]
+    low, high = _domain(actual.values, [line.values for line in lines])
+    panel = Panel("", plot.unit, [actual, *lines], low, high)
+    names = ", ".join(f"{model} (MAE {written(error)})" for model, error in ranked[:SHOWN_AT_FIRST])
+    return figure(
+        f"forecast-{index}",
+        plot.title,
+        time_axis([plot.times[place] for place in kept]),
+        [panel],
+        description=f"Actual values and forecasts of {len(lines)} models. Smallest errors: {names}.",
+        mark=_cutoff(plot),
+        zoom=len(kept) > 100,
+    )
+
+
+def _cutoff(plot: ForecastPlot) -> Mark | None:
+    at = place(plot.times, plot.cutoff) if plot.cutoff and plot.times else None
+    return Mark(at, "forecast begins") if at is not None else None
+
+
+def _domain(actual: Sequence[Number], forecasts: Sequence[Sequence[Number]]) -> tuple[float, float]:
+    """Range of the actual values and, up to 0.6 of that range beyond it, of the forecasts.
+
+    A model that went astray leaves the chart instead of flattening all others.
+    """
+    seen = [value for value in actual if value is not None]
+    drawn = [value for values in forecasts for value in values if value is not None]
+    if not seen:
+        seen = drawn or [0.0, 1.0]
+    low, high = min(seen), max(seen)
+    span = (high - low) or abs(high) or 1.0
+    below = max(min(drawn, default=low), low - 0.6 * span)
+    above = min(max(drawn, default=high), high + 0.6 * span)
+    bottom, top = min(low, below), max(high, above)
+    air = 0.04 * (top - bottom) or 0.5 * span
+    return (0.0 if 0 <= bottom < 0.5 * span else bottom - air), top + air
