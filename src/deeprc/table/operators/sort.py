@@ -78,7 +78,8 @@ def sort_rows(
 
     (rows, keys), _ = together(run.comm, f"sorting its part for {operator}", local, lambda _: None)
     samples = replicate(_samples(keys, run.comm.rank), run.comm, operator)
-    cuts = [0, *_cuts(keys, _splitters(samples, order, run.comm.size), order, run.comm.rank), rows.height]
+    rank, size = run.comm.rank, run.comm.size
+    cuts = [0, *_cuts(keys, _splitters(samples, order, size), order, rank, size), rows.height]
     parts = [rows.slice(start, end - start) for start, end in pairwise(cuts)]
     return sorted_by_keys(exchange(parts, run.comm, operator))
 
@@ -108,8 +109,10 @@ def _splitters(samples: pl.DataFrame, order: _Order, size: int) -> pl.DataFrame:
     return ordered[picks if before else []].drop(_WEIGHT)
 
 
-def _cuts(keys: pl.DataFrame, splitters: pl.DataFrame, order: _Order, rank: int) -> list[int]:
+def _cuts(keys: pl.DataFrame, splitters: pl.DataFrame, order: _Order, rank: int, size: int) -> list[int]:
     """How many of this rank's sorted rows come before each splitter: all binary searches at once."""
+    if not splitters.height:
+        return [0] * (size - 1)
     low = [0] * splitters.height
     high = [keys.height] * splitters.height
     while any(start < end for start, end in zip(low, high, strict=True)):

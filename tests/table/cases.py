@@ -1,0 +1,190 @@
+"""Operators as functions that take a Polars LazyFrame or a distributed Table alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from polars import selectors as cs
+
+T = Any  # pl.LazyFrame or deeprc.Table: the same calls on both are what is tested
+
+
+@dataclass(frozen=True)
+class Case:
+    """A plan over a table and a second one; `ordered` says that the order of rows is promised too."""
+
+    plan: Callable[[T, T], T]
+    ordered: bool = False
+
+
+def _ordered(plan: Callable[[T, T], T]) -> Case:
+    return Case(plan, ordered=True)
+
+
+STEPS = {
+    "filter": _ordered(lambda t, o: t.filter(pl.col("k") > 2, pl.col("b"))),
+    "filter_constraint": _ordered(lambda t, o: t.filter(g="ant")),
+    "filter_udf": _ordered(
+        lambda t, o: t.filter(pl.col("k").map_elements(lambda v: v % 2 == 0, return_dtype=pl.Boolean))
+    ),
+    "filter_above_mean": _ordered(lambda t, o: t.filter(pl.col("i") > pl.col("i").mean(), pl.col("k") > 1)),
+    "filter_is_in_column": _ordered(lambda t, o: t.filter(pl.col("k").is_in(pl.col("i").implode()))),
+    "select": _ordered(lambda t, o: t.select("g", (pl.col("x") * 2).alias("double"), one=1)),
+    "select_selector": _ordered(lambda t, o: t.select(cs.numeric() + 1, cs.string())),
+    "select_sum": Case(lambda t, o: t.select(pl.col("i").sum(), pl.len(), mean=pl.col("f").mean(), top=pl.col("d").max())),
+    "select_first": Case(lambda t, o: t.select(pl.col("i").first(), pl.col("g").last().alias("last"))),
+    "select_median": Case(lambda t, o: t.select(pl.col("i").median(), pl.col("x").n_unique(), pl.col("k").std())),
+    "select_literal": Case(lambda t, o: t.select(pl.lit(7).alias("seven"))),
+    "select_all_sum": Case(lambda t, o: t.select(cs.integer().sum())),
+    "select_shift": _ordered(lambda t, o: t.select("g", pl.col("i").shift(1).alias("before"))),
+    "select_head": _ordered(lambda t, o: t.select(pl.col("i").head(3), pl.col("g").head(3))),
+    "select_unique": _ordered(lambda t, o: t.select(pl.col("k").unique().sort())),
+    "select_explode": _ordered(lambda t, o: t.select(pl.col("l").explode())),
+    "select_index": _ordered(lambda t, o: t.select(pl.int_range(pl.len()).alias("row"), "g")),
+    "with_columns": _ordered(lambda t, o: t.with_columns(pl.col("x").fill_null(0), day=pl.col("d").dt.day())),
+    "with_columns_over": _ordered(lambda t, o: t.with_columns(pl.col("i").sum().over("g").alias("total"))),
+    "with_columns_mixed": _ordered(
+        lambda t, o: t.with_columns(
+            pl.col("i") - pl.col("i").mean(), pl.col("k") + 1, lag=pl.col("k").diff(), rows=pl.len()
+        )
+    ),
+    "with_columns_cumulative": _ordered(lambda t, o: t.with_columns(pl.col("i").cum_sum(), r=pl.col("k").rank())),
+    "with_columns_fill": _ordered(lambda t, o: t.with_columns(pl.col("g").fill_null(strategy="forward"))),
+    "rename": _ordered(lambda t, o: t.rename({"k": "key", "x": "value"}).filter(pl.col("key") > 1)),
+    "drop": _ordered(lambda t, o: t.drop("k", cs.float())),
+    "head": _ordered(lambda t, o: t.head(5)),
+    "head_none": _ordered(lambda t, o: t.head(0)),
+    "head_all": _ordered(lambda t, o: t.head(10_000)),
+}
+JOINS = {
+    "join_inner": Case(lambda t, o: t.join(o, on="k")),
+    "join_left": Case(lambda t, o: t.join(o, on="k", how="left")),
+    "join_two_keys": Case(lambda t, o: t.join(o, on=["k", "g"], how="inner", suffix="_o")),
+    "join_names": Case(lambda t, o: t.join(o.rename({"k": "z"}), left_on="k", right_on="z", how="left")),
+    "join_int_types": Case(lambda t, o: t.join(o, left_on="k", right_on="i")),
+    "join_int_types_back": Case(lambda t, o: t.join(o, left_on="i", right_on="k", how="left")),
+    "join_float": Case(lambda t, o: t.select("x", "k").join(o.select("x", "g"), on="x")),
+    "join_float_types": Case(lambda t, o: t.select("x", "k").join(o.select("f", "g"), left_on="x", right_on="f")),
+    "join_string": Case(lambda t, o: t.select("g", "k").join(o.select("g", "i"), on="g", how="left")),
+    "join_categorical": Case(lambda t, o: t.select("c", "k").join(o.select("c", "i"), on="c")),
+    "join_enum": Case(lambda t, o: t.select("e", "k").join(o.select("e", "i"), on="e", how="left")),
+    "join_date": Case(lambda t, o: t.select("d", "k").join(o.select("d", "i"), on="d")),
+    "join_time": Case(lambda t, o: t.select("t", "u", "k").join(o.select("t", "u", "i"), on=["t", "u"])),
+    "join_decimal": Case(lambda t, o: t.select("m", "k").join(o.select("m", "i"), on="m")),
+    "join_struct": Case(lambda t, o: t.select("s", "k").join(o.select("s", "i"), on="s")),
+    "join_nulls_equal": Case(lambda t, o: t.join(o, on="k", how="left", nulls_equal=True)),
+    "join_expression": Case(
+        lambda t, o: t.select("k", "g").join(o.select("k", "i"), left_on=pl.col("k") + 1, right_on=pl.col("k") * 2)
+    ),
+    "join_self": Case(lambda t, o: t.join(t.group_by("k").agg(pl.len()), on="k", how="left")),
+    "join_of_groups": Case(
+        lambda t, o: t.group_by("k").agg(pl.col("i").sum()).join(o.group_by("k").agg(pl.col("x").max()), on="k")
+    ),
+    "join_subset_placed": Case(
+        lambda t, o: t.group_by("k").agg(pl.col("g").min()).join(o, on=["k", "g"]).group_by("k").agg(pl.len())
+    ),
+}
+GROUPS = {
+    "group_sum": Case(
+        lambda t, o: t.group_by("k").agg(
+            pl.col("i").sum(), pl.col("f").mean(), pl.col("x").max(), pl.len(), low=pl.col("x").min()
+        )
+    ),
+    "group_partial_types": Case(
+        lambda t, o: t.group_by("g", "b").agg(
+            pl.col("i").mean().alias("mean"),
+            pl.col("b").sum().alias("yes"),
+            pl.col("u").sum(),
+            pl.col("m").sum(),
+            pl.col("d").max(),
+            pl.col("t").min(),
+            pl.col("i").count().alias("count"),
+            pl.col("x").len().alias("rows"),
+            pl.col("g").max().alias("text"),
+            ((pl.col("i") + 1) * 2).sum().alias("expression"),
+        )
+    ),
+    "group_first_last": Case(
+        lambda t, o: t.group_by("k").agg(pl.col("g").first(), pl.col("c").last(), pl.col("l").first(), pl.len())
+    ),
+    "group_lists": Case(lambda t, o: t.group_by("k").agg(pl.col("i"), pl.col("g").first())),
+    "group_any": Case(
+        lambda t, o: t.group_by("g").agg(
+            pl.col("i").median(),
+            pl.col("f").std().alias("std"),
+            pl.col("x").n_unique().alias("n"),
+            (pl.col("i").max() - pl.col("i").min()).alias("range"),
+            pl.col("i").filter(pl.col("b")).sum().alias("filtered"),
+            pl.col("k").sort_by("i", "k").last().alias("by"),
+            pl.col("i").quantile(0.3).alias("q"),
+        )
+    ),
+    "group_all": Case(lambda t, o: t.select("k", "i", "g").group_by("k").agg(pl.all().first())),
+    "group_udf": Case(
+        lambda t, o: t.group_by("k").agg(
+            pl.col("i").map_batches(lambda s: s.fill_null(0).max(), return_dtype=pl.Int32, returns_scalar=True)
+        )
+    ),
+    "group_expression": Case(lambda t, o: t.group_by(pl.col("d").dt.day().alias("day"), odd=pl.col("k") % 2).len()),
+    "group_key_reused": Case(lambda t, o: t.group_by(pl.col("k") // 2).agg(pl.col("k").sum().alias("sum"))),
+    "group_ranked": Case(lambda t, o: t.group_by(pl.col("k").rank("dense")).agg(pl.len())),
+    "group_float": Case(lambda t, o: t.group_by("x").agg(pl.len(), pl.col("i").sum())),
+    "group_categorical": Case(lambda t, o: t.group_by("c", "e").agg(pl.len(), pl.col("i").max())),
+    "group_nested": Case(lambda t, o: t.group_by("s", "l").agg(pl.len(), pl.col("i").min())),
+    "group_null_type": Case(lambda t, o: t.group_by("n").agg(pl.len())),
+    "group_binary": Case(lambda t, o: t.group_by("y", "m", "u").agg(pl.len())),
+    "group_ordered": _ordered(
+        lambda t, o: t.group_by("g", maintain_order=True).agg(pl.len(), pl.col("i").sum(), pl.col("k"))
+    ),
+    "group_again": Case(
+        lambda t, o: t.group_by("k", "g").agg(pl.len()).group_by("k").agg(pl.col("len").sum(), pl.col("g").max())
+    ),
+    "group_placed": Case(
+        lambda t, o: t.group_by("k").agg(pl.col("i").sum()).rename({"k": "z"}).group_by("z", "i").agg(pl.len())
+    ),
+    "group_no_aggs": Case(lambda t, o: t.group_by("k", "b").agg()),
+}
+SORTS = {
+    "sort": _ordered(lambda t, o: t.sort("k", "i", "g", "t", "x", maintain_order=True)),
+    "sort_stable": _ordered(lambda t, o: t.sort("b", maintain_order=True)),
+    "sort_descending": _ordered(lambda t, o: t.sort("k", descending=True, nulls_last=True, maintain_order=True)),
+    "sort_directions": _ordered(
+        lambda t, o: t.sort(
+            "g", "x", pl.col("i"), descending=[True, False, True], nulls_last=[False, True, True], maintain_order=True
+        )
+    ),
+    "sort_nan": _ordered(lambda t, o: t.sort("x", maintain_order=True)),
+    "sort_categorical": _ordered(lambda t, o: t.sort("c", "e", maintain_order=True)),
+    "sort_dates": _ordered(lambda t, o: t.sort("d", "t", "u", descending=[True, False, True], maintain_order=True)),
+    "sort_decimal": _ordered(lambda t, o: t.sort("m", "y", maintain_order=True)),
+    "sort_list": _ordered(lambda t, o: t.sort("l", maintain_order=True)),
+    "sort_struct": _ordered(lambda t, o: t.sort("s", maintain_order=True)),
+    "sort_null_type": _ordered(lambda t, o: t.sort("n", maintain_order=True)),
+    "sort_expression": _ordered(lambda t, o: t.sort(pl.col("i").abs(), -pl.col("k"), maintain_order=True)),
+    "sort_around": _ordered(lambda t, o: t.sort(pl.col("i").rank("dense"), maintain_order=True)),
+    "sort_selector": _ordered(lambda t, o: t.sort(cs.integer(), maintain_order=True)),
+    "sort_head": _ordered(lambda t, o: t.sort("i", "k", maintain_order=True).head(7)),
+    "sort_unstable": Case(lambda t, o: t.sort("k")),
+    "sort_twice": _ordered(lambda t, o: t.sort("i", maintain_order=True).sort("k", maintain_order=True)),
+    "sort_shift": _ordered(
+        lambda t, o: t.sort("i", "k", maintain_order=True).with_columns(pl.col("i").shift(1).over("g").alias("before"))
+    ),
+}
+UNIQUES = {
+    "unique": Case(lambda t, o: t.select("k", "b").unique()),
+    "unique_rows": Case(lambda t, o: t.unique()),
+    "unique_first": Case(lambda t, o: t.unique("k", keep="first")),
+    "unique_last": Case(lambda t, o: t.unique(["k", "b"], keep="last")),
+    "unique_none": Case(lambda t, o: t.unique("i", keep="none")),
+    "unique_any_keys": Case(lambda t, o: t.unique("g").select("g")),
+    "unique_float": Case(lambda t, o: t.select("x").unique()),
+    "unique_first_ordered": _ordered(lambda t, o: t.unique("k", keep="first", maintain_order=True)),
+    "unique_last_ordered": _ordered(lambda t, o: t.unique(["g"], keep="last", maintain_order=True)),
+    "unique_none_ordered": _ordered(lambda t, o: t.unique(["i", "k"], keep="none", maintain_order=True)),
+    "unique_selector": Case(lambda t, o: t.unique(cs.integer(), keep="first")),
+    "unique_placed": Case(lambda t, o: t.group_by("k", "g").agg(pl.col("i").max()).unique(["k", "g", "i"])),
+}
+CASES: dict[str, Case] = {**STEPS, **JOINS, **GROUPS, **SORTS, **UNIQUES}
