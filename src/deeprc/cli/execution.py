@@ -29,7 +29,7 @@ def execute(
     """
     from deeprc.runtime import Session
 
-    console = console or Console()
+    console = console or console_for_results()
     pipeline.functions()
     asked, progress = pipeline.session, Progress()
     session = Session(
@@ -48,6 +48,12 @@ def execute(
     finally:
         _tell_outcome(console, progress, session.run_directory, out)
     return 0 if progress.all_succeeded else 1
+
+
+def console_for_results() -> Console:
+    """Standard output; a file or pipe has no width, so it gets one that shortens little."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
 
 
 def _tell_outcome(console: Console, progress: Progress, run_directory: Path, out: Path | None) -> None:

@@ -38,11 +38,12 @@ def _print_table(rows: list[HistoryRow]) -> None:
     from deeprc.cli.views import STYLES
 
     table = Table("run", "started", "name", "status", "seconds", "tasks", box=None, padding=(0, 2, 0, 0))
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
     table.columns[4].justify = "right"
     for row in rows:
-        started = datetime.fromtimestamp(row.started).isoformat(" ", "seconds") if row.started else ""
+        started = datetime.fromtimestamp(row.started).isoformat(" ", "minutes") if row.started else ""
         counts = {"succeeded": row.succeeded, "failed": row.failed, "cancelled": row.cancelled}
         told = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         status = Text(row.status, style=STYLES.get(row.status, ""))
-        table.add_row(Text(row.run, no_wrap=True), started, Text(row.name), status, f"{row.seconds:.1f}", told)
+        table.add_row(row.run, started, Text(row.name), status, f"{row.seconds:.1f}", told)
     Console().print(table)

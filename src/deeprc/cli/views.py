@@ -134,7 +134,7 @@ def failures(progress: Progress) -> list[RenderableType]:
     """For each task that failed the user's traceback, or else what its ranks said last."""
     return [
         Panel(
-            Text("\n".join(filter(None, [task.message, (task.traceback or task.output).rstrip()]))),
+            Text(task.traceback.rstrip() or "\n".join(filter(None, [task.message, task.output.rstrip()]))),
             title=Text(f"{task.name} failed"),
             border_style="red",
         )

@@ -102,6 +102,9 @@ def parse_document(text: str, name: str) -> Document:
 
 def _syntax_message(error: yaml.MarkedYAMLError, text: str, name: str) -> str:
     mark = error.problem_mark or error.context_mark
+    if mark and error.context_mark and not text[mark.index :].strip(" \n\0"):
+        # Something is never closed: what helps is where it begins, not the end of the file.
+        mark = error.context_mark
     line = mark.line if mark else 0
     said = ", ".join(part for part in (error.context, error.problem) if part)
     lines = text.splitlines()

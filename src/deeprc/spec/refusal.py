@@ -51,8 +51,10 @@ def from_pydantic(error: ValidationError) -> Refusal:
 
 def _message(where: Where, message: str, given: object) -> str:
     text = message.removeprefix("Value error, ")
-    if "nput should" in text:
-        text = text.replace("Input should", "should", 1).replace("String should", "should", 1)
-        text += f", got {given!r}"
+    if text.startswith("String should match pattern"):
+        # The one pattern there is: that of names.
+        text = "should be letters, digits, '.', '_' and '-', and begin with a letter or digit"
+    if "should" in text.split()[:2]:
+        text = f"should {text.partition('should ')[2]}, got {given!r}"
     field = ".".join(map(str, where))
     return f"{field}: {text}" if field else text

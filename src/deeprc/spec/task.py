@@ -27,7 +27,7 @@ class Frozen(BaseModel):
         SpecError: a field is unknown or has a wrong value.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="constants")
 
     def __init__(self, **fields: Any) -> None:
         try:
