@@ -1,0 +1,36 @@
+"""Where this process writes datasets."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_root: Path | None = None
+
+
+def set_dataset_root(path: str | Path) -> None:
+    """Write datasets of this process below `path` from now on; a run's ranks use the run's directory."""
+    global _root
+    _root = Path(path).absolute()
+
+
+def dataset_root() -> Path:
+    """The folder for new datasets, made if it does not exist, for its owner alone (0700).
+
+    Outside a run, and with none set, it is a temporary folder that goes away with the process.
+    """
+    global _root
+    if _root is None:
+        _root = Path(tempfile.mkdtemp(prefix="deeprc-datasets-"))
+        atexit.register(_remove, _root, os.getpid())
+    _root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return _root
+
+
+def _remove(root: Path, owner: int) -> None:
+    """A forked child inherits the exit handler, and must not take its parent's files away."""
+    if os.getpid() == owner:
+        shutil.rmtree(root, ignore_errors=True)
