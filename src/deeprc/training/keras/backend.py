@@ -25,9 +25,7 @@ def load_keras() -> tuple[Any, Any]:
         import keras
         import tensorflow as tf
     except ImportError as error:
-        raise MissingDependencyError(
-            "the Keras models need TensorFlow: pip install 'deeprc[tensorflow]'"
-        ) from error
+        raise MissingDependencyError("the Keras models need TensorFlow: pip install 'deeprc[tensorflow]'") from error
     if keras.config.backend() != "tensorflow":
         raise MissingDependencyError(
             f"Keras runs on {keras.config.backend()!r} in this process, these models need 'tensorflow'; "

@@ -32,9 +32,7 @@ class Batches:
     seed: int | None = None
 
     @classmethod
-    def of(
-        cls, inputs: NDArray[Any], targets: NDArray[Any], batch_size: int, seed: int | None = None
-    ) -> Batches:
+    def of(cls, inputs: NDArray[Any], targets: NDArray[Any], batch_size: int, seed: int | None = None) -> Batches:
         """Batches of arrays: inputs (sample, ...), targets (sample, ...)."""
         return cls(lambda indices: (inputs[indices], targets[indices]), len(inputs), batch_size, seed)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,12 +34,12 @@ Loss = Callable[[Any, Any], Any]
 
 @dataclass(frozen=True)
 class Epoch:
-    """Mean loss over all samples of one pass over the data, and its wall-clock time."""
+    """Mean loss over all samples of one pass over the data, and the wall-clock time this rank took for it."""
 
     number: int
     loss: float
     validation_loss: float | None
-    seconds: float
+    seconds: float = field(compare=False)
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,7 @@ _HEADER_ROWS = 4
 _RENAMED = {"prcp": "precipitation"}
 
 
-def read_camels(
-    root: str | Path, basins: Sequence[str] | None = None, forcing: str = "daymet"
-) -> pl.DataFrame:
+def read_camels(root: str | Path, basins: Sequence[str] | None = None, forcing: str = "daymet") -> pl.DataFrame:
     """Read daily forcings and discharge of some or all basins.
 
     Args:
@@ -152,9 +150,7 @@ def _area_m2(path: Path) -> float:
     """The basin's area in m2: the third line of its forcing file."""
     lines = read_text_lines(path)
     if len(lines) <= _HEADER_ROWS:
-        raise DataError(
-            f"{path}: holds {len(lines)} lines; a forcing file has four header lines and then days"
-        )
+        raise DataError(f"{path}: holds {len(lines)} lines; a forcing file has four header lines and then days")
     try:
         area_m2 = float(lines[2])
     except ValueError:
@@ -172,9 +168,7 @@ def _read_attribute_table(path: Path) -> pl.DataFrame:
     refuse_rows(path, frame, ~pl.col("gauge_id").is_first_distinct(), "repeats a basin", "gauge_id")
     text = frame.drop(ROW).with_columns(pl.all().replace({"NA": None, "": None}))
     numeric = [
-        name
-        for name in columns[1:]
-        if name != "huc_02" and not text[name].is_null().all() and _all_numbers(text[name])
+        name for name in columns[1:] if name != "huc_02" and not text[name].is_null().all() and _all_numbers(text[name])
     ]
     return text.with_columns(pl.col(numeric).cast(pl.Float64)).rename({"gauge_id": "basin"})
 

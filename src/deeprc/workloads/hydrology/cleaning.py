@@ -137,12 +137,7 @@ def fill_short_gaps(column: str, max_days: int = MAX_GAP_DAYS) -> pl.Expr:
     """Interpolate linearly over runs of at most `max_days` nulls in a frame of one row a day."""
     missing = pl.col(column).is_null()
     length = pl.len().over(missing.rle_id())
-    return (
-        pl.when(missing & (length > max_days))
-        .then(None)
-        .otherwise(pl.col(column).interpolate())
-        .alias(column)
-    )
+    return pl.when(missing & (length > max_days)).then(None).otherwise(pl.col(column).interpolate()).alias(column)
 
 
 def oudin_pet() -> pl.Expr:

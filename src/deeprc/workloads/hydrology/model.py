@@ -51,18 +51,29 @@ class RiverModel:
             scaled = network.predict(inputs, batch_size=PREDICTION_BATCH, verbose=0)[:, 0]
             discharge = np.maximum(scaled.astype(np.float64) * spread + mean, 0.0)
             dates = river.dates[river.days]
-            parts.append(
-                pl.DataFrame({"date": dates, "LSTM": discharge}).with_columns(basin=pl.lit(river.basin))
-            )
+            parts.append(pl.DataFrame({"date": dates, "LSTM": discharge}).with_columns(basin=pl.lit(river.basin)))
         return pl.concat(parts).select("basin", "date", "LSTM")
 
 
 def build_network(num_columns: int, setup: Setup) -> Any:
-    """(batch, lookback, column) to (batch, 1): an LSTM whose last state is read by one linear unit."""
+    """(batch, lookback, column) to (batch, 1): an LSTM whose last state is read by one linear unit.
+
+    A forecast starts from persistence: the network learns what to add to the last observed discharge, which is
+    the last column of the last day, so that even few epochs are not worse than that baseline.
+    """
     _, keras = load_keras()
-    keras.utils.set_random_seed(setup.seed)
-    inputs = keras.Input((setup.lookback_days, num_columns), name="days")
-    state = keras.layers.LSTM(setup.hidden_units, name="lstm")(inputs)
+    initial, seed = keras.initializers, setup.seed
+    days = keras.Input((setup.lookback_days, num_columns), name="days")
+    state = keras.layers.LSTM(
+        setup.hidden_units,
+        kernel_initializer=initial.GlorotUniform(seed),
+        recurrent_initializer=initial.Orthogonal(seed=seed + 1),
+        name="lstm",
+    )(days)
     if setup.dropout:
-        state = keras.layers.Dropout(setup.dropout, name="dropout")(state)
-    return keras.Model(inputs, keras.layers.Dense(1, name="discharge")(state), name="river_lstm")
+        state = keras.layers.Dropout(setup.dropout, seed=seed, name="dropout")(state)
+    if not setup.lead_days:
+        discharge = keras.layers.Dense(1, kernel_initializer=initial.GlorotUniform(seed + 2), name="discharge")
+        return keras.Model(days, discharge(state), name="river_lstm")
+    change = keras.layers.Dense(1, kernel_initializer="zeros", name="change")(state)
+    return keras.Model(days, keras.layers.Add(name="discharge")([days[:, -1, -1:], change]), name="river_lstm")

@@ -122,9 +122,7 @@ def checked_frame(data: Dataset | pl.DataFrame, setup: Setup) -> pl.DataFrame:
     frame = data if isinstance(data, pl.DataFrame) else data.to_polars()
     for name in ("basin", "date", setup.target, *setup.features, *setup.static):
         if name not in frame.columns:
-            raise DataError(
-                f"the data have no column {name!r}. {valid_values(name, frame.columns, noun='column')}"
-            )
+            raise DataError(f"the data have no column {name!r}. {valid_values(name, frame.columns, noun='column')}")
     return frame
 
 
@@ -137,9 +135,7 @@ def _days_within(river: RiverSamples, start: date, until: date) -> NDArray[np.in
 
 def _one_river(basin: str, river: pl.DataFrame, scaling: Scaling, setup: Setup) -> RiverSamples:
     if basin not in scaling.target:
-        raise DataError(
-            f"the model was not trained on {basin!r}. {valid_values(basin, scaling.target, noun='river')}"
-        )
+        raise DataError(f"the model was not trained on {basin!r}. {valid_values(basin, scaling.target, noun='river')}")
     target = _scaled(setup.target, scaling.target[basin])
     columns = [_scaled(name, scaling.columns[name]).alias(name) for name in (*setup.features, *setup.static)]
     if setup.lead_days:

@@ -19,21 +19,22 @@ class Setup:
     `features` are columns that change from day to day, `static` columns that do not; `lookback_days` is the
     number of days the network reads, the day it predicts included. With `lead_days` >= 1 the network also
     reads the discharge observed up to that many days before (a forecast that knows the weather up to its
-    day); with 0 it simulates runoff from weather alone. The last `test_years` of each river are never trained
-    on, the `validation_years` before them choose the epoch.
+    day); with 0 it simulates runoff from weather alone, and needs a lookback as long as the catchment's memory,
+    half a year and more. The last `test_years` of each river are never trained on, the `validation_years`
+    before them choose the epoch.
     """
 
     features: tuple[str, ...] = ("precipitation", "pet")
     static: tuple[str, ...] = ("area_km2", "latitude_deg")
     target: str = "discharge"
-    lookback_days: int = 90
+    lookback_days: int = 30
     lead_days: int = 1
     hidden_units: int = 32
     dropout: float = 0.0
     batch_size: int = 128
     epochs: int = 20
     patience: int = 8
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     validation_years: int = 1
     test_years: int = 2
     seed: int = 1
@@ -44,9 +45,7 @@ class Setup:
         smallest = {"lead_days": 0, "seed": 0, "dropout": 0}
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int | float) and value < smallest.get(
-                field.name, 1 if field.type == "int" else 0
-            ):
+            if isinstance(value, int | float) and value < smallest.get(field.name, 1 if field.type == "int" else 0):
                 raise SpecError(f"{field.name}={value!r}: must be at least {smallest.get(field.name, 1)}")
         if not self.features:
             raise SpecError("features: name at least one column that changes from day to day")

@@ -24,9 +24,7 @@ def read_fields(
         DataError: no such file, no row in it, or a line with another number of fields (file and row named).
     """
     lines = read_text_lines(path)[header_rows:]
-    fields = (
-        pl.col("lines").str.extract_all(r"\S+") if separator is None else pl.col("lines").str.split(separator)
-    )
+    fields = pl.col("lines").str.extract_all(r"\S+") if separator is None else pl.col("lines").str.split(separator)
     frame = (
         pl.DataFrame({"lines": lines}, schema={"lines": pl.String})
         .with_row_index(ROW, offset=header_rows + 1)
@@ -78,10 +76,10 @@ def to_dates(path: Path, frame: pl.DataFrame, date: pl.Expr, shown: str) -> pl.D
     Raises:
         DataError: a day that is not in the calendar, or that the file holds twice (file and row named).
     """
-    dated = frame.with_columns(date.alias("date"))
-    refuse_rows(path, dated.with_columns(frame[shown]), pl.col("date").is_null(), "is not a date", shown)
-    refuse_rows(path, dated, ~pl.col("date").is_first_distinct(), "repeats a day", "date")
-    return dated
+    dates = frame.select(date.alias("date")).to_series()
+    refuse_rows(path, frame, dates.is_null(), "is not a date", shown)
+    refuse_rows(path, frame, ~dates.is_first_distinct(), "repeats a day", shown)
+    return frame.with_columns(dates)
 
 
 def refuse_rows(path: Path, frame: pl.DataFrame, bad: pl.Expr | pl.Series, what: str, shown: str) -> None:

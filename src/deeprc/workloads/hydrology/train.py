@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from deeprc.bridge import dataset_root
 from deeprc.spec.imports import checked_by, imports
 from deeprc.training.keras import IMPORTS, Training, fit, load_keras, save_model
 from deeprc.workloads.hydrology.model import RiverModel, build_network
@@ -56,7 +58,8 @@ def train_lstm(
     Args:
         data: basin, date, the target and the features, one row a day; rivers of different years may mix.
         comm: the task's communicator; each rank takes its share of every batch of `batch_size` windows.
-        path: the `.keras` file for the weights; None puts `river_lstm.keras` beside the run's datasets.
+        path: the `.keras` file for the weights; None puts one of a new name among the run's datasets (outside a
+            run, in a temporary folder that goes away with the process).
         others: see `Setup`.
 
     Raises:
@@ -84,12 +87,8 @@ def train_lstm(
     scaling = fit_scaling(frame, periods, setup)
     rivers = river_samples(frame, scaling, setup)
     network, training = _train(rivers, periods, setup, comm)
-    where = _weights_path(path)
-    if comm.rank == 0:
-        save_model(network, where)
-    # No rank may go on to read a file that rank 0 is still writing.
-    where = Path(comm.broadcast(str(where)))
-    return RiverModel(str(where), setup, scaling, periods, training.epochs, training.best_epoch)
+    weights = _save(network, path, comm)
+    return RiverModel(weights, setup, scaling, periods, training.epochs, training.best_epoch)
 
 
 def _train(
@@ -116,9 +115,9 @@ def _train(
     return network, history
 
 
-def _weights_path(path: str | Path | None) -> Path:
-    if path is not None:
-        return Path(path)
-    from deeprc.bridge import dataset_root
-
-    return dataset_root().parent / "models" / "river_lstm.keras"
+def _save(network: Any, path: str | Path | None, comm: Communicator) -> str:
+    """Rank 0 writes the weights; all ranks get the path once the file is there."""
+    if comm.rank == 0:
+        unique = f"river_lstm-{uuid.uuid4().hex[:8]}.keras"
+        path = save_model(network, path or dataset_root() / "models" / unique)
+    return str(comm.broadcast(path))

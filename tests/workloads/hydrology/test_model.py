@@ -1,0 +1,171 @@
+"""The river model: what it learns, what it may not see, and that ranks do not change it."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from deeprc import journal
+from deeprc.communicator import Communicator, SoloCommunicator
+from deeprc.errors import DataError, SpecError
+from deeprc.training.keras import load_model
+from deeprc.workloads.hydrology.camels import read_camels, read_camels_attributes
+from deeprc.workloads.hydrology.cleaning import clean_rivers
+from deeprc.workloads.hydrology.evaluation import evaluate
+from deeprc.workloads.hydrology.model import RiverModel
+from deeprc.workloads.hydrology.rivers import river_files
+from deeprc.workloads.hydrology.setup import Setup, split_years
+from deeprc.workloads.hydrology.train import train_lstm
+from tests.ranks import run_on_ranks
+from tests.training.keras.ranks import run_on_tensorflow_ranks
+
+SMALL: dict[str, Any] = {"lookback_days": 15, "hidden_units": 16, "epochs": 5, "batch_size": 96}
+TINY: dict[str, Any] = {"lookback_days": 5, "hidden_units": 4, "epochs": 1, "batch_size": 256}
+
+
+@pytest.fixture(scope="module")
+def model(rivers: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> RiverModel:
+    """One model of both rivers, trained on one rank."""
+    path = tmp_path_factory.mktemp("river") / "lstm.keras"
+    return train_lstm(rivers, SoloCommunicator(), path=path, **SMALL)
+
+
+def test_it_beats_what_costs_nothing(model: RiverModel, rivers: pl.DataFrame) -> None:
+    """On two unseen years of either river, NSE is above 0.7 and above persistence and climatology."""
+    result = evaluate(model, rivers)
+    for basin, days in (("Fulda", 731), ("Leaf River", 730)):
+        lstm, still, season = (result.score(basin, name) for name in ("LSTM", "persistence", "climatology"))
+        assert lstm.nse > 0.7
+        assert lstm.nse > still.nse > season.nse
+        assert lstm.kge > 0.7
+        assert lstm.peak_error < season.peak_error
+        assert lstm.days == still.days == season.days == days
+
+
+def test_evaluation_leaves_a_table_and_hydrographs(model: RiverModel, rivers: pl.DataFrame) -> None:
+    """The journal gets a row for each river and simulation, and a hydrograph of each river, rain included."""
+    recorded: list[dict[str, Any]] = []
+    journal.set_sink(lambda kind, fields: recorded.append(fields) if kind == "artifact" else None)
+    try:
+        evaluate(model, rivers)
+    finally:
+        journal.set_sink(None)
+    assert [artifact["type"] for artifact in recorded] == ["Hydrograph", "Hydrograph", "MetricTable"]
+    hydrograph, table = recorded[0]["content"], recorded[2]["content"]
+    assert hydrograph["title"] == "Fulda"
+    assert (hydrograph["times"][0], hydrograph["times"][-1]) == ("1987-01-01", "1988-12-31")
+    series = (hydrograph["observed"], hydrograph["precipitation"], *hydrograph["simulated"].values())
+    assert {len(values) for values in series} == {731}
+    assert list(table["rows"]) == [
+        f"{basin}: {name}" for basin in ("Fulda", "Leaf River") for name in ("LSTM", "persistence", "climatology")
+    ]
+    assert {len(row) for row in table["rows"].values()} == {len(table["columns"])} == {len(table["better"])}
+
+
+def test_a_model_is_small_and_survives_pickling(model: RiverModel, rivers: pl.DataFrame) -> None:
+    """It travels by reference; what comes back predicts the same, never below zero, a day at a time."""
+    packed = pickle.dumps(model)
+    assert len(packed) < 10_000
+    predicted = pickle.loads(packed).predict(rivers)
+    assert predicted.equals(model.predict(rivers))
+    assert predicted["LSTM"].min() >= 0
+    # Fifteen days of input, the first with the discharge of the day before.
+    assert predicted["date"].min() == date(1952, 7, 28) + timedelta(days=15)
+    assert predicted.height == rivers.height - 2 * 15
+
+
+@pytest.mark.parametrize("backend", ["gloo", "mpi"])
+def test_two_ranks_give_the_model_of_one(model: RiverModel, rivers: pl.DataFrame, tmp_path: Path, backend: str) -> None:
+    """With the same global batches the predicted discharge agrees to 1 % of its standard deviation."""
+    path = str(tmp_path / "two.keras")
+    ranks = run_on_tensorflow_ranks(_train, rivers, path, size=2, backend=backend)
+    assert ranks[0] == ranks[1]
+    assert ranks[0].scaling == model.scaling
+    assert [epoch.loss for epoch in ranks[0].epochs] == pytest.approx([epoch.loss for epoch in model.epochs], rel=1e-3)
+    difference = ranks[0].predict(rivers)["LSTM"] - model.predict(rivers)["LSTM"]
+    assert difference.abs().max() < 0.01 * rivers["discharge"].std()
+
+
+def _train(comm: Communicator, rivers: pl.DataFrame, path: str) -> RiverModel:
+    return train_lstm(rivers, comm, path=path, **SMALL)
+
+
+def test_test_years_are_never_seen(rivers: pl.DataFrame, tmp_path: Path) -> None:
+    """Whatever happens in the test years, the trained weights are the same, bit by bit."""
+    test_from = {basin: period.test_from for basin, period in split_years(rivers, Setup()).items()}
+    in_test = pl.col("date") >= pl.col("basin").replace_strict(test_from)
+    changed = rivers.with_columns(
+        pl.when(in_test).then(pl.col(name) * 3 + 1).otherwise(pl.col(name)).alias(name)
+        for name in ("discharge", "precipitation", "pet")
+    )
+    weights = [
+        load_model(train_lstm(data, SoloCommunicator(), path=tmp_path / f"{name}.keras", **TINY).weights).get_weights()
+        for name, data in (("as_is", rivers), ("changed", changed))
+    ]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_simulation_of_camels_basins_with_gaps(camels_root: Path, tmp_path: Path) -> None:
+    """From weather alone, with attributes, over days without discharge: gaps are neither trained on nor scored."""
+    basins = ["01022500", "03015500"]
+    attributes = read_camels_attributes(camels_root, basins, tables=["topo", "clim"])
+    data = read_camels(camels_root, basins).join(attributes, on="basin")
+    gap = (pl.col("basin") == basins[1]) & pl.col("date").is_between(date(2002, 3, 1), date(2002, 3, 31))
+    data = data.with_columns(pl.when(~gap).then(pl.col("discharge")).alias("discharge"))
+    model = train_lstm(
+        data,
+        SoloCommunicator(),
+        path=tmp_path / "camels.keras",
+        features=["precipitation", "srad", "tmax", "tmin", "vp"],
+        static=["area_km2", "elev_mean", "aridity"],
+        lead_days=0,
+        test_years=1,
+        **TINY,
+    )
+    result = evaluate(model, data)
+    assert result.score(basins[0]).days == 365
+    # A day after the gap has nothing to persist either.
+    assert result.score(basins[1]).days == 365 - 31 - 1
+    assert all(np.isfinite(score.nse) for score in result.scores)
+    # Simulated without observed discharge: the year of forcings alone, and the gap, are simulated too.
+    predicted = model.predict(data)
+    assert predicted.height == data.height - 2 * (TINY["lookback_days"] - 1)
+
+
+def test_a_data_set_of_cleaned_rivers(rivers: pl.DataFrame) -> None:
+    """Cleaned on two GLOO ranks, a river each, the data set is what one process cleans, sorted."""
+    frames = run_on_ranks(_clean, {name: str(path) for name, path in river_files().items()}, size=2)
+    assert frames[0].equals(frames[1])
+    assert frames[0].equals(rivers.sort("basin", "date"))
+
+
+def _clean(comm: Communicator, paths: dict[str, str]) -> pl.DataFrame:
+    return clean_rivers(comm, paths).to_polars()
+
+
+def test_refusals(rivers: pl.DataFrame, model: RiverModel) -> None:
+    """Unknown settings and columns, records too short and strange rivers: refused with what is valid."""
+    solo = SoloCommunicator()
+    with pytest.raises(SpecError, match="lookback_days=0"):
+        train_lstm(rivers, solo, lookback_days=0)
+    with pytest.raises(SpecError, match="Did you mean 'lookback_days'"):
+        Setup.of({"lookback_day": 3})
+    with pytest.raises(SpecError, match="dropout"):
+        Setup(dropout=1.0)
+    with pytest.raises(DataError, match=r"no column 'snow'.*Valid columns: area_km2"):
+        train_lstm(rivers, solo, features=["snow"])
+    with pytest.raises(DataError, match="Fulda: its record of discharge is too short"):
+        train_lstm(rivers, solo, test_years=9)
+    with pytest.raises(DataError, match=r"tmean has no \(finite\) value"):
+        train_lstm(rivers.filter(basin="Leaf River"), solo, features=["tmean"])
+    with pytest.raises(DataError, match="no window of 40000 days"):
+        train_lstm(rivers, solo, lookback_days=40_000)
+    with pytest.raises(DataError, match="not trained on 'Elbe'"):
+        model.predict(rivers.filter(basin="Fulda").with_columns(basin=pl.lit("Elbe")))
