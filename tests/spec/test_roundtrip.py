@@ -52,11 +52,22 @@ FLOATS = st.floats(allow_nan=False)
 SCALARS = st.none() | st.booleans() | st.integers() | FLOATS | TEXT
 
 
-def values(names: list[str]) -> st.SearchStrategy[Any]:
-    """Arguments of a task that may need the tasks `names`."""
-    leaves = SCALARS | (st.sampled_from(names).map(lambda name: TaskRef(task=name)) if names else st.none())
-    keys = TEXT.filter(lambda key: key not in ("task", "tasks"))
-    return st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3))
+KEYS = TEXT.filter(lambda key: key not in ("task", "tasks"))
+# A reference to one of the tasks before, by its number, counted anew where there are fewer.
+REFERENCES = st.integers(0, 3).map(lambda number: {"before": number})
+VALUES = st.recursive(
+    SCALARS | REFERENCES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def refer(value: Any, before: list[str]) -> Any:
+    if isinstance(value, dict) and set(value) == {"before"} and before:
+        return TaskRef(task=before[value["before"] % len(before)]) if isinstance(value["before"], int) else value
+    if isinstance(value, dict):
+        return {key: refer(item, before) for key, item in value.items()}
+    return [refer(item, before) for item in value] if isinstance(value, list) else value
 
 
 RESOURCES = st.builds(
@@ -72,15 +83,21 @@ RESOURCES = st.builds(
 SESSIONS = st.builds(SessionSpec, pilot=NAMES, cores=st.none() | st.integers(12, 99), nodes=st.integers(1, 5))
 
 
+ARGS = st.lists(VALUES, max_size=2)
+KWARGS = st.dictionaries(TEXT, VALUES, max_size=2)
+NAME_LISTS = st.lists(NAMES, min_size=1, max_size=4, unique=True)
+FUNCTIONS = st.sampled_from(["package.module:function", "/some/folder/${x}/file.py:f"])
+
+
 @st.composite
 def pipelines(draw: st.DrawFn) -> Pipeline:
-    names = draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))
+    names = draw(NAME_LISTS)
     tasks = [
         TaskSpec(
             name=name,
-            function=draw(st.sampled_from(["package.module:function", "/some/folder/${x}/file.py:f"])),
-            args=tuple(draw(st.lists(values(names[:index]), max_size=2))),
-            kwargs=draw(st.dictionaries(TEXT, values(names[:index]), max_size=2)),
+            function=draw(FUNCTIONS),
+            args=tuple(refer(draw(ARGS), names[:index])),
+            kwargs=refer(draw(KWARGS), names[:index]),
             resources=draw(RESOURCES),
         )
         for index, name in enumerate(names)

@@ -196,7 +196,12 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # Line breaks of all kinds and other marks that can't be seen survive only in double quotes.
+        return self.represent_scalar(f"{_CORE}str", data, style=None if data.isprintable() else '"')
 
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 for _tag, _pattern, _first in RESOLVERS:
     _Dumper.add_implicit_resolver(_tag, _pattern, _first)
 _Dumper.add_implicit_resolver("zero:digits", re.compile(r"[-+]?0[0-9]"), list("-+0"))
