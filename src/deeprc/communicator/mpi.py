@@ -7,7 +7,9 @@ receive of another (MPI standard 4.1, section 7.4).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -93,9 +95,17 @@ class MpiCommunicator:
         return result / self.size if op == "mean" else result
 
     def close(self) -> None:
-        if self._comm is not None:
-            self._comm.Free()
-            self._comm = None
+        """Free the duplicate, unless a message that nobody received could then reach a later task.
+
+        MPI reuses the context of a freed communicator, and a stray message would match in it; so such a
+        communicator is kept for as long as its ranks live.
+        """
+        if self._comm is None:
+            return
+        comm, self._comm = self._comm, None
+        comm.Barrier()
+        if not comm.allreduce(comm.Iprobe()):
+            comm.Free()
 
 
 def connect(rendezvous: Rendezvous) -> MpiCommunicator:
@@ -115,4 +125,20 @@ def connect(rendezvous: Rendezvous) -> MpiCommunicator:
             f"task {rendezvous.task!r}: rank {rendezvous.rank} of {rendezvous.size} finds itself as rank "
             f"{world.Get_rank()} of an MPI world of {world.Get_size()}; `deeprc doctor` checks the MPI library"
         )
-    return MpiCommunicator(world.Dup())
+    comm = world.Dup()
+    _forget_segments()
+    return MpiCommunicator(comm)
+
+
+def _forget_segments() -> None:
+    """Unlink the shared memory of this world, to which all its ranks are attached by now.
+
+    MPICH unlinks it when all ranks finalize; ranks that are killed do not, and it would stay in memory.
+    """
+    for entry in os.scandir("/proc/self/fd"):
+        try:
+            target = Path(os.readlink(entry.path))
+        except OSError:
+            continue
+        if target.parent == Path("/dev/shm") and target.name.startswith("mpich_shm_"):
+            target.unlink(missing_ok=True)

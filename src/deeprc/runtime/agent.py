@@ -154,13 +154,17 @@ class Agent:
             self._loop.later(order.timeout_s, partial(self._time_is_up, gang))
 
     def _hear_rank(self, process: RankProcess) -> None:
-        try:
-            message = process.channel.recv()
-        except (EOFError, OSError):
+        if not self._receive_from(process):
             # The exit status comes from the zygote, a moment later.
             self._loop.unwatch(process.channel.fileno())
             self._loop.later(_EXIT_GRACE_S, partial(self._rank_ended, process))
-            return
+
+    def _receive_from(self, process: RankProcess) -> bool:
+        """Take one message of a rank; False if it has hung up."""
+        try:
+            message = process.channel.recv()
+        except (EOFError, OSError):
+            return False
         gang = self._gang_of.get(process.identifier)
         match message:
             case JournalEvent():
@@ -170,6 +174,7 @@ class Agent:
             case RankRaised() if gang:
                 gang.raised(process, message)
                 self._loop.later(_BLAME_GRACE_S, partial(self._fail, gang))
+        return True
 
     def _rank_returned(self, gang: Gang, process: RankProcess, message: RankReturned) -> None:
         gang.returned(process, message.result)
@@ -204,13 +209,8 @@ class Agent:
 
     def _drain(self, process: RankProcess) -> None:
         """Hear what a rank said before it ended: its result may be among it."""
-        while not process.channel.closed:
-            try:
-                if not process.channel.poll():
-                    return
-                self._hear_rank(process)
-            except (OSError, ValueError):
-                return
+        while not process.channel.closed and process.channel.poll() and self._receive_from(process):
+            continue
 
     def _time_is_up(self, gang: Gang) -> None:
         if self._gangs.get(gang.order.key) is gang and not gang.finished:

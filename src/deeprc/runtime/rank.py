@@ -84,7 +84,7 @@ def _environment(assignment: Assignment, channel: Connection, run_directory: Pat
     _limit_threads(assignment.threads)
     if (bridge := sys.modules.get("deeprc.bridge")) is None:
         from deeprc import bridge
-    getattr(bridge, "set_dataset_root", print)(run_directory / "datasets")
+    bridge.set_dataset_root(run_directory / "datasets")
 
     def sink(kind: str, fields: dict[str, Any]) -> None:
         channel.send(JournalEvent(kind, {"task": assignment.task, "rank": assignment.rank, **fields}))

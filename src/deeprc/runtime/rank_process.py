@@ -46,17 +46,29 @@ class RankProcess:
         return "\n".join(text.splitlines()[-_TAIL_LINES:])
 
     def kill(self) -> None:
-        """End the rank and all that it started; harmless if it is gone."""
+        """End the rank and all that it started; harmless if they are gone."""
         self.retired = True
-        if self.pid is None or self.exit_code is not None:
+        if self.pid is None:
             return
+        segments = _mpi_segments(self.pid)
         try:
+            # Its group outlives it, as long as it has left children.
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
             # Between fork and setsid the child has no group of its own yet.
-            kill_process(self.pid)
-        except PermissionError:
-            kill_process(self.pid)
+            if self.exit_code is None:
+                kill_process(self.pid)
+        for segment in segments:
+            segment.unlink(missing_ok=True)
+
+
+def _mpi_segments(pid: int) -> list[Path]:
+    """Shared memory of a rank's MPI world, which MPICH only removes when all its ranks end in good order."""
+    try:
+        targets = [Path(os.readlink(entry.path)) for entry in os.scandir(f"/proc/{pid}/fd")]
+    except OSError:
+        return []
+    return [target for target in targets if target.parent == Path("/dev/shm") and target.name.startswith("mpich_shm_")]
 
 
 def kill_process(pid: int) -> None:

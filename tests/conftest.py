@@ -1,0 +1,17 @@
+"""Fixtures that several rooms' tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import deeprc as rc
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[rc.Session]:
+    """A session of four pretend cores, with a run directory of its own."""
+    with rc.Session(cores=4, run_dir=tmp_path / "run") as session:
+        yield session

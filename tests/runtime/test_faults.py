@@ -1,0 +1,181 @@
+"""Every loss ends in a state with a reason, and touches nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import deeprc as rc
+from deeprc.errors import DependencyFailedError, RankDiedError, TaskFailedError, TaskTimeoutError
+from deeprc.journal import read_run
+from tests.runtime import faults
+
+
+def double(value: int) -> int:
+    return 2 * value
+
+
+def test_an_exception_reaches_the_user_whole(session: rc.Session) -> None:
+    """The user's traceback, the task and the rank; dependents cancelled with the reason; the rest goes on."""
+    bystander = session.submit(time.sleep, 1)
+    failed = session.submit(faults.raise_on, 1, ranks=2, comm="mpi", name="bad")
+    dependent = session.submit(double, failed)
+    last = session.submit(double, dependent)
+    with pytest.raises(TaskFailedError, match=r"task 'bad', rank 1 .*ValueError: deliberately on 1") as caught:
+        failed.result(timeout=60)
+    assert 'raise ValueError(f"deliberately on {rank}")' in caught.value.traceback
+    assert "runtime/rank.py" not in caught.value.traceback
+    for future in (dependent, last):
+        with pytest.raises(DependencyFailedError, match="'bad', which it needs, failed"):
+            future.result(timeout=10)
+    assert bystander.result(timeout=30) is None
+    assert session.submit(double, 4).result(timeout=30) == 8
+
+
+@pytest.mark.parametrize("comm", ["mpi", "gloo"])
+@pytest.mark.parametrize(
+    ("how", "signal_name", "exit_code"), [("SIGKILL", "SIGKILL", -9), ("SIGSEGV", "SIGSEGV", -11), ("exit", None, 7)]
+)
+def test_a_rank_that_dies_in_a_collective(
+    session: rc.Session, comm: Any, how: str, signal_name: str | None, exit_code: int
+) -> None:
+    """The error names rank, signal and last output; the task's other ranks are ended; later tasks run."""
+    bystander = session.submit(time.sleep, 2)
+    future = session.submit(faults.die_on, 1, how, ranks=2, comm=comm)
+    with pytest.raises(RankDiedError, match="rank 1 on localhost") as caught:
+        future.result(timeout=60)
+    assert caught.value.rank == 1
+    assert caught.value.signal == signal_name
+    assert caught.value.exit_code == exit_code
+    assert "rank 1 was here" in caught.value.output
+    assert bystander.result(timeout=30) is None
+    assert session.submit(faults.die_on, 5, how, ranks=2, comm=comm).result(timeout=60) is None
+
+
+@pytest.mark.parametrize("comm", ["mpi", "gloo"])
+def test_a_kill_is_noticed_within_two_seconds(session: rc.Session, tmp_path: Path, comm: Any) -> None:
+    """From outside, with both ranks in mid-task; no rank of the task is left."""
+    future = session.submit(faults.announce_and_wait, str(tmp_path), ranks=2, comm=comm)
+    assert faults.wait_until(lambda: len(list(tmp_path.glob("rank?"))) == 2)
+    time.sleep(0.2)
+    pids = [int((tmp_path / f"rank{rank}").read_text()) for rank in range(2)]
+    os.kill(pids[1], signal.SIGKILL)
+    with pytest.raises(RankDiedError, match="rank 1 .*SIGKILL"):
+        future.result(timeout=2)
+    assert faults.wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), timeout_s=2)
+
+
+def test_retries_start_on_fresh_ranks(session: rc.Session, tmp_path: Path) -> None:
+    """A task whose rank is killed runs again, and the journal says so."""
+    future = session.submit(faults.die_once, str(tmp_path / "marker"), retries=1)
+    assert future.result(timeout=60) == "survived"
+    failures = list(read_run(session.run_directory).of_kind("task.failed"))
+    assert [failure["will_retry"] for failure in failures] == [True]
+
+
+def test_exceptions_are_not_retried(session: rc.Session) -> None:
+    """The user's function would raise again."""
+    with pytest.raises(TaskFailedError):
+        session.submit(faults.raise_on, 0, retries=3).result(timeout=60)
+    assert len(list(read_run(session.run_directory).of_kind("task.failed"))) == 1
+
+
+def test_a_hung_rank_ends_at_its_timeout(session: rc.Session) -> None:
+    """The error says which ranks were late; nothing of the task is left."""
+    with pytest.raises(TaskTimeoutError, match=r"timeout of 0.5 s; ranks still running: \[0, 1\]"):
+        session.submit(faults.die_on, 0, "hang", ranks=2, comm="gloo", timeout=0.5).result(timeout=60)
+    assert session.submit(double, 2).result(timeout=20) == 4
+
+
+def test_children_of_a_task_end_with_it(session: rc.Session, tmp_path: Path) -> None:
+    """A process that a task left behind is ended when its rank is."""
+
+    def leave_child(path: str) -> None:
+        child = subprocess.Popen(["sleep", "600"])
+        Path(path).write_text(str(child.pid))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(RankDiedError):
+        session.submit(leave_child, str(tmp_path / "child")).result(timeout=60)
+    child = int((tmp_path / "child").read_text())
+    assert faults.wait_until(lambda: not _alive(child), timeout_s=5)
+
+
+def test_an_unpicklable_result_is_the_tasks_failure(session: rc.Session) -> None:
+    """Not a hang, not a crash of the session."""
+    with pytest.raises(TaskFailedError, match="pickle"):
+        session.submit(lambda: (value for value in range(3))).result(timeout=60)
+
+
+def test_a_dead_agent_fails_its_tasks(tmp_path: Path) -> None:
+    """With the only node gone, running and waiting tasks fail with the reason; closing still works."""
+    with rc.Session(cores=2, run_dir=tmp_path / "run") as session:
+        running = session.submit(time.sleep, 600)
+        waiting = session.submit(double, running)
+        assert faults.wait_until(running.running)
+        agent = next(child for child in psutil.Process().children() if "deeprc.runtime.agent" in child.cmdline())
+        ranks = agent.children(recursive=True)
+        agent.kill()
+        for future in (running, waiting):
+            with pytest.raises(rc.DeepRCError, match="lost|needs"):
+                future.result(timeout=20)
+    assert faults.wait_until(lambda: not any(_alive(process.pid) for process in ranks), timeout_s=5)
+
+
+_SCRIPT = """
+    import sys, time
+    from pathlib import Path
+    import deeprc as rc
+    from tests.runtime import faults
+    def write_forever(directory: str) -> None:
+        import deeprc.bridge
+        (deeprc.bridge.dataset_root() / "half.tmp").write_bytes(b"x" * 1000)
+        Path(directory, "writing").touch()
+        time.sleep(600)
+    with rc.Session(cores=4, run_dir=sys.argv[1]) as session:
+        session.submit(faults.announce_and_wait, sys.argv[2], ranks=2, comm="mpi")
+        session.submit(write_forever, sys.argv[2])
+        time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_the_end_of_the_driver_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
+    """kill -9 of the driver, or Ctrl-C: no process, no shared memory, no half-written file."""
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(_SCRIPT))
+    shared_memory = set(os.listdir("/dev/shm"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    driver = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "run"), str(tmp_path)], env=environment, stderr=subprocess.PIPE
+    )
+    try:
+        assert faults.wait_until(lambda: len(list(tmp_path.glob("rank?"))) == 2 and (tmp_path / "writing").exists())
+        family = faults.children_of(driver.pid)
+        assert len(family) >= 4
+        driver.send_signal(how)
+        assert faults.wait_until(lambda: driver.poll() is not None, timeout_s=15)
+    finally:
+        driver.kill()
+    assert faults.wait_until(lambda: not any(_alive(process.pid) for process in family), timeout_s=10)
+    assert set(os.listdir("/dev/shm")) <= shared_memory
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    if how == signal.SIGINT:
+        assert b"KeyboardInterrupt" in driver.stderr.read()  # type: ignore[union-attr]
+        assert read_run(tmp_path / "run").events[-1]["status"] == "interrupted"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

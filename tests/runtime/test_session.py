@@ -1,0 +1,190 @@
+"""What a user may count on when everything goes well."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import deeprc as rc
+from deeprc.errors import ResourceError, SessionClosedError, SpecError
+from deeprc.journal import read_run
+
+
+def add(left: int, right: int) -> int:
+    return left + right
+
+
+def ranks_and_pids(comm: rc.Communicator) -> list[tuple[int, int]]:
+    return comm.all_gather((comm.rank, os.getpid()))
+
+
+def total(values: Any) -> int:
+    return sum(values["numbers"]) + values["more"].one
+
+
+def pid() -> int:
+    return os.getpid()
+
+
+@dataclasses.dataclass
+class Holder:
+    one: Any
+
+
+def test_futures_nested_anywhere_in_arguments_are_the_graph(session: rc.Session) -> None:
+    """A future in a list, a dict or a dataclass is replaced by its task's result."""
+    one, two = session.submit(add, 1, 0), session.submit(add, 1, 1)
+    three = session.submit(total, {"numbers": [one, two, 3], "more": Holder(one)})
+    assert three.result(timeout=60) == 1 + 2 + 3 + 1
+
+
+@pytest.mark.parametrize("comm", ["mpi", "gloo"])
+def test_a_gang_has_its_ranks_and_stays_warm(session: rc.Session, comm: Any) -> None:
+    """All ranks run in processes of their own, and the next task finds the same ones."""
+    first = session.submit(ranks_and_pids, ranks=3, comm=comm).result(timeout=90)
+    second = session.submit(ranks_and_pids, ranks=3, comm=comm).result(timeout=90)
+    assert [rank for rank, _ in first] == [0, 1, 2]
+    assert len({process for _, process in first}) == 3
+    assert {process for _, process in first} == {process for _, process in second}
+
+
+def test_isolated_tasks_share_no_process(session: rc.Session) -> None:
+    """isolated=True runs in a fresh rank that ends with the task."""
+    pids = [session.submit(pid, isolated=True).result(timeout=60) for _ in range(3)]
+    assert len(set(pids)) == 3
+
+
+def test_map_submits_one_task_for_each_element(session: rc.Session) -> None:
+    """`map` is `submit` over iterables, in order."""
+    assert [future.result(timeout=60) for future in session.map(add, range(5), range(5))] == [0, 2, 4, 6, 8]
+
+
+def test_many_small_tasks_all_end(session: rc.Session) -> None:
+    """A few hundred tasks in a tree give the right sum."""
+    level = [session.submit(add, number, 0) for number in range(256)]
+    while len(level) > 1:
+        level = [session.submit(add, left, right) for left, right in zip(level[::2], level[1::2], strict=True)]
+    assert level[0].result(timeout=90) == sum(range(256))
+
+
+def test_large_results_and_arguments_arrive_whole(session: rc.Session) -> None:
+    """Megabytes go by file, bit for bit."""
+    payload = os.urandom(5 << 20)
+    doubled = session.submit(lambda data: data + data, payload)
+    assert session.submit(lambda data: data[: len(data) // 2], doubled).result(timeout=60) == payload
+
+
+def test_functions_of_a_script_and_their_state_travel(tmp_path: Path) -> None:
+    """Functions defined in `__main__`, closures and lambdas run on ranks of the script's own interpreter."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+        import sys
+        import deeprc as rc
+        FACTOR = 3
+        def scaled(x):
+            return x * FACTOR, sys.executable
+        with rc.Session(cores=2) as session:
+            offset = 4
+            value, interpreter = session.submit(scaled, 2).result(timeout=60)
+            print(session.submit(lambda x: x + offset, value).result(timeout=60), interpreter == sys.executable)
+    """)
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, timeout=90)
+    assert done.stdout.strip() == "10 True", done.stderr
+    assert len(list((tmp_path / "deeprc-runs").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ranks": 5, "comm": "mpi"}, "largest node of this session has 4"),
+        ({"gpus": 1}, "GPUs"),
+        ({"comm": "smoke"}, "comm"),
+        ({"ranks": 0}, "ranks"),
+        ({"comm": "nccl"}, "nccl"),
+        ({"ranks": 2}, "takes no communicator"),
+        ({"memory": "900GiB"}, "memory"),
+        ({"name": "no spaces allowed"}, "name"),
+        ({"timeout": -1}, "timeout"),
+    ],
+)
+def test_what_cannot_run_is_refused_at_submit(session: rc.Session, options: Any, message: str) -> None:
+    """Before any work, with the reason and the valid values."""
+    with pytest.raises(SpecError, match=message):
+        session.submit(add, 1, 2, **options)
+
+
+def test_wrong_arguments_and_unpicklable_ones_are_refused(session: rc.Session) -> None:
+    """A call that could not succeed never reaches a rank."""
+    with pytest.raises(SpecError, match="missing 'right'"):
+        session.submit(add, 1)
+    with pytest.raises(SpecError, match="no parameter 'up'"):
+        session.submit(add, 1, 2, up=3)
+    with pytest.raises(SpecError, match="cannot be sent"):
+        session.submit(add, 1, threading.Lock())
+    with pytest.raises(SpecError, match="already has a task"):
+        session.submit(add, 1, 2, name="twice")
+        session.submit(add, 1, 2, name="twice")
+
+
+def test_sessions_are_refused_what_the_machine_lacks(tmp_path: Path) -> None:
+    """An unknown pilot, too many GPUs or nodes, or a used run directory."""
+    with pytest.raises(SpecError, match="unknown pilot 'locl'.*Did you mean 'local'"):
+        rc.Session("locl", run_dir=tmp_path / "a")
+    with pytest.raises(ResourceError, match="GPUs"):
+        rc.Session(gpus=64, run_dir=tmp_path / "b")
+    with pytest.raises(ResourceError, match="one node"):
+        rc.Session(nodes=2, run_dir=tmp_path / "c")
+    with rc.Session(cores=1, run_dir=tmp_path / "d"):
+        pass
+    with pytest.raises(SpecError, match="already holds a run"):
+        rc.Session(cores=1, run_dir=tmp_path / "d")
+
+
+def test_a_closed_session_says_so(tmp_path: Path) -> None:
+    """Submitting after the block is an error that says what to do."""
+    with rc.Session(cores=1, run_dir=tmp_path / "run") as session:
+        pass
+    with pytest.raises(SessionClosedError, match="inside its `with` block"):
+        session.submit(add, 1, 2)
+
+
+def test_the_journal_tells_the_run(tmp_path: Path) -> None:
+    """Every change of state is an event; files named in arguments are fingerprinted."""
+    source = tmp_path / "input.csv"
+    source.write_text("a\n1\n")
+    with rc.Session(cores=2, run_dir=tmp_path / "run") as session:
+        session.submit(len, str(source)).result(timeout=60)
+        time.sleep(0.2)
+    run = read_run(tmp_path / "run")
+    kinds = [event["kind"] for event in run.events]
+    assert kinds[0] == "run.started"
+    assert kinds[-1] == "run.finished"
+    assert {"task.submitted", "task.started", "task.finished", "zygote.started", "rank.started"} <= set(kinds)
+    assert [event["path"] for event in run.of_kind("input")] == [str(source)]
+    assert run.environment["packages"]["polars"]
+    assert run.spec["tasks"][0]["name"] == "len"
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+
+
+def test_cancel_ends_waiting_and_running_tasks(session: rc.Session) -> None:
+    """A cancelled task ends with an error that says so, and so does what needs it; ranks are free again."""
+    running = session.submit(time.sleep, 600)
+    waiting = session.submit(add, running, 1)
+    while not running.running():
+        time.sleep(0.02)
+    assert session.cancel(running)
+    for future in (running, waiting):
+        with pytest.raises(rc.DeepRCError, match="cancelled"):
+            future.result(timeout=20)
+    assert session.submit(add, 1, 1).result(timeout=20) == 2
