@@ -64,3 +64,6 @@ app.command()(history.history)
 app.command()(report.report)
 app.command()(doctor.doctor)
 app.add_typer(bench.app, name="bench")
+
+if __name__ == "__main__":
+    app()
