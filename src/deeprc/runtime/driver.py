@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -119,8 +120,20 @@ class Driver:
         self._loop.watch(self._wake_read, self._obey)
         self._loop.watch(self._socket.socket, self._hear_agents)
         self._loop.every(_HEARTBEAT_S, self._beat)
-        self._loop.run()
-        self._socket.socket.close()
+        try:
+            self._loop.run()
+        except Exception as error:
+            # A defect of ours must not leave users waiting for ever.
+            self._abandon(error)
+            raise
+        finally:
+            self._socket.socket.close()
+
+    def _abandon(self, error: Exception) -> None:
+        for task in self._tasks.values():
+            if not task.future.done():
+                lost = AgentLostError(f"task {task.name!r}: the driver failed: {error!r}", task=task.name)
+                task.future.set_exception(lost)
 
     def _obey(self) -> None:
         os.read(self._wake_read, 4096)
@@ -330,7 +343,11 @@ class Driver:
     def _record(self, kind: str, **fields: Any) -> None:
         event = self._journal.append(kind, **fields)
         for listener in self._listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception:
+                # A listener only watches: it must not stop the run.
+                traceback.print_exc()
 
 
 def _short(value: Any) -> str:

@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
-_CHECK_TIMEOUT_S = 20.0
+_CHECK_TIMEOUT_S = float(os.environ.get("DEEPRC_FORK_CHECK_TIMEOUT_S", "20"))
 _PR_SET_PDEATHSIG = 1
 _MAX_MESSAGE_BYTES = 1 << 16
 

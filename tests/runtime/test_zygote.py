@@ -1,0 +1,77 @@
+"""Zygotes import and fork; where forking would hang, ranks are started plainly, with a warning."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import deeprc as rc
+from deeprc.journal import read_run
+from deeprc.spec.imports import imports
+
+UNSAFE = """
+import threading
+_lock = threading.Lock()
+_lock.acquire()
+import os
+os.register_at_fork(after_in_child=_lock.acquire)
+"""
+
+
+def parent_command() -> str:
+    return Path(f"/proc/{os.getppid()}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def torch_is_loaded() -> bool:
+    return "torch" in sys.modules
+
+
+def world(comm: rc.Communicator) -> list[int]:
+    return comm.all_gather(comm.rank)
+
+
+def test_ranks_are_forked_with_their_imports_done(session: rc.Session) -> None:
+    """A function that declares a module finds it loaded; one that does not has nothing to pay for it."""
+    declared = imports("torch")(torch_is_loaded)
+    assert session.submit(declared).result(timeout=90) is True
+    del torch_is_loaded.__deeprc_imports__  # type: ignore[attr-defined]
+    assert session.submit(torch_is_loaded).result(timeout=90) is False
+
+
+def test_what_a_zygote_cannot_import_is_a_warning(session: rc.Session) -> None:
+    """The task decides whether it matters."""
+    assert session.submit(imports("no_such_module")(lambda: 5)).result(timeout=60) == 5
+    [started] = read_run(session.run_directory).of_kind("zygote.started")
+    assert "no_such_module" in started["warning"]
+
+
+@pytest.mark.parametrize("comm", ["mpi", "gloo"])
+def test_an_unsafe_zygote_falls_back_to_plain_starts(
+    session: rc.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comm: Any
+) -> None:
+    """A module whose forked children hang: the check finds it, the journal says why, tasks run all the same."""
+    (tmp_path / "hangs_when_forked.py").write_text(UNSAFE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("DEEPRC_FORK_CHECK_TIMEOUT_S", "1")
+    with rc.Session(cores=2, run_dir=tmp_path / "second") as fresh:
+        function = imports("hangs_when_forked")(world)
+        assert fresh.submit(function, ranks=2, comm=comm).result(timeout=120) == [0, 1]
+        with pytest.raises(rc.DeepRCError, match="exit code 3|exited with code 3"):
+            fresh.submit(imports("hangs_when_forked")(lambda: os._exit(3))).result(timeout=60)
+    del world.__deeprc_imports__  # type: ignore[attr-defined]
+    warnings = [event["warning"] for event in read_run(tmp_path / "second").of_kind("zygote.started")]
+    assert any("hung in its check" in warning and "plainly" in warning for warning in warnings)
+
+
+def test_mpi_ranks_come_out_of_the_zygote_too(session: rc.Session) -> None:
+    """Without mpiexec: the parent of an MPI rank is the zygote."""
+
+    def parent(comm: rc.Communicator) -> str:
+        comm.barrier()
+        return parent_command()
+
+    assert "deeprc.runtime.zygote" in session.submit(parent, ranks=2, comm="mpi").result(timeout=60)
