@@ -60,15 +60,15 @@ class Story:
         self.tell(at, "task.finished", task=task, attempt=attempt, seconds=seconds, result=result)
 
 
-def begin(story: Story, name: str = "demo", cores: int = 2) -> None:
-    node = {"name": "login1", "cores": cores, "gpus": 0, "memory_bytes": 8_000_000_000}
+def begin(story: Story, name: str = "demo", cores: int = 2, nodes: tuple[str, ...] = ("login1",)) -> None:
+    offered = [{"name": node, "cores": cores, "gpus": 0, "memory_bytes": 8_000_000_000} for node in nodes]
     story.tell(
         0,
         "run.started",
         run=story.directory.name,
         name=name,
         pilot="local",
-        nodes=[node],
+        nodes=offered,
         command=["deeprc", "demo", "--out", "demo-out"],
         directory=str(story.directory),
     )
@@ -308,10 +308,11 @@ def _spec() -> dict[str, Any]:
 
 
 def _environment() -> dict[str, Any]:
-    versions = {
-        name: "1.0"
-        for name in "cloudpickle keras mpi4py neuralforecast numpy pandas polars pyarrow pydantic pytorch-lightning tensorflow-cpu torch typer zmq".split()
-    }
+    packages = (
+        "cloudpickle keras mpi4py neuralforecast numpy pandas polars pyarrow pydantic pytorch-lightning "
+        "tensorflow-cpu torch typer zmq"
+    )
+    versions = {name: f"{index}.0" for index, name in enumerate(packages.split())}
     return {
         "deeprc": "0.1.0",
         "python": "3.11.2",
@@ -381,7 +382,7 @@ def hostile_journal(directory: Path) -> Path:
     story.leave(1.9, evil, ForecastPlot(evil, evil, times, [1, 2, 3], {evil: [1, None, 2]}, evil))
     story.leave(1.9, evil, Hydrograph(evil, evil, times, [1, 2, 3], {evil: [1, None, 2]}, [1, 2, 3], evil))
     story.leave(1.9, evil, MetricTable(evil, [evil], {evil: [1.0], evil + "2": [2.0]}, ["lower"], evil))
-    failure = {name: evil for name in ("error", "message", "traceback", "node", "output", "signal")}
+    failure = dict.fromkeys(("error", "message", "traceback", "node", "output", "signal"), evil)
     story.tell(2, "task.failed", task=evil, attempt=1, seconds=1, rank=0, will_retry=False, **failure)
     story.submit(2, evil + "2", evil, needs=[evil])
     story.tell(2, "task.cancelled", task=evil + "2", reason=evil)
@@ -394,7 +395,7 @@ def crowded_journal(directory: Path, tasks: int = 600, cores: int = 16) -> Path:
     """Hundreds of short tasks on many slots of two nodes."""
     directory.mkdir(parents=True)
     story = Story(directory)
-    begin(story, "crowd", cores)
+    begin(story, "crowd", cores, ("n1", "n2"))
     noise = random.Random(3)
     free = {(node, slot): 0.5 for node in ("n1", "n2") for slot in range(cores)}
     for index in range(tasks):

@@ -73,7 +73,7 @@ def table(
     head = element("tr", [_heading(column, sortable) for column in columns])
     body = element(
         "table",
-        element("caption", caption),
+        element("caption", element("span", caption)),
         element("thead", head),
         element("tbody", rows),
         class_=class_ or None,

@@ -23,9 +23,9 @@ from deeprc.report.sections.section import Section
 from deeprc.report.sections.timeline import timeline_section
 from deeprc.report.verdict import verdict_of
 
-# Points that all lines of a page may have together: about 20 bytes each.
-POINTS_ON_PAGE = 40_000
-POINTS_ON_LINE = (150, 1500)
+# Points that all lines of a page may have together, about 15 bytes each; a line keeps its shape with the fewest.
+POINTS_ON_PAGE = 60_000
+FEWEST_ON_LINE = 150
 
 
 def write_report(run_directory: Path, path: Path) -> Path:
@@ -86,11 +86,13 @@ def _sections(run: RunRecord) -> list[Section]:
 
 
 def _points_per_line(results: Results) -> int:
-    """Share the page's points out over its lines."""
-    lines = sum(len(plot.forecasts) + 1 for plot in results.forecasts)
-    lines += sum(len(plot.simulated) + 2 for plot in results.hydrographs)
-    least, most = POINTS_ON_LINE
-    return min(most, max(least, POINTS_ON_PAGE // max(1, lines)))
+    """The most points a line may have so that all lines together keep to what the page may hold."""
+    lengths = [len(plot.times) for plot in results.forecasts for _ in range(len(plot.forecasts) + 1)]
+    lengths += [len(plot.times) for plot in results.hydrographs for _ in range(len(plot.simulated) + 2)]
+    most = max(lengths, default=FEWEST_ON_LINE)
+    while most > FEWEST_ON_LINE and sum(min(length, most) for length in lengths) > POINTS_ON_PAGE:
+        most = int(most * 0.9)
+    return max(most, FEWEST_ON_LINE)
 
 
 def _head(title: str, script: Html) -> Html:

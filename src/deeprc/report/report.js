@@ -37,7 +37,9 @@ function addZoom(root) {
   let level = 0;
   for (const button of buttons) {
     button.addEventListener("click", () => {
-      const middle = (viewport.scrollLeft + viewport.clientWidth / 2) / stretch.offsetWidth;
+      const focus = root.querySelector(".mark");
+      const seen = viewport.scrollLeft + viewport.clientWidth / 2;
+      const middle = (focus ? focus.offsetLeft + focus.offsetWidth / 2 : seen) / stretch.offsetWidth;
       level = clamp(level + (button.dataset.zoom === "in" ? 1 : -1), 0, ZOOM_LEVELS.length - 1);
       stretch.style.setProperty("--zoom", ZOOM_LEVELS[level]);
       root.toggleAttribute("data-zoomed", level > 0);
@@ -99,9 +101,17 @@ function addCursor(figure) {
 
   const shown = () => data.lines.filter((line, number) =>
     !figure.querySelector(`path[data-line="${number}"]`).classList.contains("off"));
+  // The unit stands once beside the time, or at each value where panels have different ones.
+  const units = new Set(data.lines.map((line) => line.unit));
+  const heading = () => {
+    const node = make("b", "", data.t[index]);
+    if (units.size === 1) node.append(" ", make("small", "", [...units][0]));
+    return node;
+  };
   const lineNode = (line) => {
     const entry = make("div", line.style);
-    entry.append(make("i"), make("span", "", line.name), make("em", "", `${line.v[index] ?? "–"} ${line.unit}`));
+    const value = `${line.v[index]}${units.size > 1 ? ` ${line.unit}` : ""}`;
+    entry.append(make("i"), make("span", "", line.name), make("em", "", value));
     return entry;
   };
   const show = (clientY) => {
@@ -110,7 +120,8 @@ function addCursor(figure) {
     cursor.style.left = `${left - stretch.getBoundingClientRect().left}px`;
     stretch.append(cursor);
     const y = clientY ?? box.top + box.height / 2;
-    showReadout(figure, [make("b", "", data.t[index]), ...shown().map(lineNode)], left, y);
+    const present = shown().filter((line) => line.v[index] !== null && line.v[index] !== undefined);
+    showReadout(figure, [heading(), ...present.map(lineNode)], left, y);
   };
   const hide = () => {
     cursor.remove();

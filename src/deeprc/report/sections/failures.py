@@ -85,7 +85,7 @@ def _attempt(attempt: Attempt, failure: Event, of: int) -> Html:
 
 def _whereabouts(failure: Event) -> Iterable[str]:
     names = (("rank", "rank"), ("node", "node"), ("signal", "signal"), ("exit_code", "exit code"))
-    return [f"{shown} {failure[name]}" for name, shown in names if failure.get(name) not in {None, ""}]
+    return [f"{shown} {failure[name]}" for name, shown in names if failure.get(name) not in (None, "")]
 
 
 def _output(title: str, content: object, *, open_: bool) -> Html | None:

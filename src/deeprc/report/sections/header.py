@@ -41,7 +41,7 @@ def header(run: RunRecord, verdict: Verdict, sections: Sequence[Section]) -> Htm
 def _verdict(verdict: Verdict) -> list[Node]:
     word = _WORDS.get(verdict.status, verdict.status)
     when = f" {formats.instant(verdict.started)}" if verdict.started else ""
-    took = f" in {formats.seconds(verdict.seconds)}"
+    took = f" {'in' if verdict.status == 'succeeded' else 'after'} {formats.seconds(verdict.seconds)}"
     return [element("strong", word, class_=f"badge {verdict.status}"), f"{took}, started{when}" if when else took]
 
 

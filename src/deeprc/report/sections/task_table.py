@@ -13,10 +13,17 @@ _COLUMNS = (
     Column("Task"),
     Column("State"),
     Column("Ranks"),
-    Column("Waited for inputs", numeric=True),
-    Column("Queued for ranks", numeric=True),
+    Column("Inputs after", numeric=True),
+    Column("Queued", numeric=True),
     Column("Ran", numeric=True),
     Column("When"),
+)
+
+_KEYS = (
+    ("waiting-key", "waits for inputs"),
+    ("queued-key", "queued for ranks"),
+    ("fill-1", "runs"),
+    ("failed", "failed"),
 )
 
 Place = Callable[[float, float], str]
@@ -26,19 +33,12 @@ def task_table(tasks: Mapping[str, Task], place: Place, colours: Mapping[str, st
     """All tasks in order of submission; `place(begin, end)` is the CSS of a bar, `now` the end of the strip."""
     rows = [_row(task, tasks, place, colours, now) for task in tasks.values()]
     shown = table("Tasks of the run, in order of submission", _COLUMNS, rows, class_="tasks")
-    legend = element(
-        "p",
-        element("i", class_="key waiting-key"),
-        " waits for inputs ",
-        element("i", class_="key queued-key"),
-        " queued for ranks ",
-        element("i", class_="key fill-1"),
-        " runs ",
-        element("i", class_="key failed"),
-        " failed",
-        class_="note",
-    )
+    legend = element("p", [_key(*entry) for entry in _KEYS], class_="note")
     return folded(f"All {formats.count(len(rows), 'task')} in a table", legend, shown, open_=len(rows) <= UNFOLDED)
+
+
+def _key(kind: str, words: str) -> Html:
+    return element("span", element("i", class_=f"key {kind}"), words, class_="key-entry")
 
 
 def _row(task: Task, tasks: Mapping[str, Task], place: Place, colours: Mapping[str, str], now: float) -> Html:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -18,7 +16,8 @@ from deeprc.report.verdict import verdict_of
 
 GROUP_COLOURS = 7
 IDLE_LANES_UP_TO = 64
-LABEL_FROM_SHARE = 0.05
+# Narrower bars get no label, not even at the deepest zoom.
+LABEL_FROM_SHARE = 0.003
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,13 @@ def _legend(groups: Mapping[str, str], tasks: Iterable[Task]) -> Html:
             " ",
             element("small", formats.count(counts[group], "task")),
         )
-        for group, colour in groups.items()
+        for group, colour in list(groups.items())[:GROUP_COLOURS]
     ]
+    others = list(groups)[GROUP_COLOURS:]
+    if others:
+        words = formats.count(len(others), "other function")
+        number = element("small", formats.count(sum(counts[group] for group in others), "task"))
+        shown.append(element("li", element("i", class_=f"key {groups[others[0]]}"), words, " ", number))
     states = [("zygote", "zygote imports"), ("failed", "failed"), ("cancelled", "ended early")]
     shown += [element("li", element("i", class_=f"key {state}"), words) for state, words in states]
     return element("ul", shown, class_="keys", aria_label="Colours of the timeline")
@@ -156,7 +160,7 @@ def _zygote_bars(run: RunRecord, clock: Clock, facts: list[dict[str, str]]) -> d
         style = clock.style(event["time"] - took, event["time"])
         profile = str(event.get("profile") or "imports")
         bars[str(event.get("node", "")), profile] = element(
-            "i", f"imports {profile}", class_="bar zygote", style=style, data_fact=len(facts)
+            "i", element("span", f"imports {profile}"), class_="bar zygote", style=style, data_fact=len(facts)
         )
         how = f"imports took {formats.seconds(took)}, ranks start by {event.get('start', 'fork')}"
         warning = f"; {event['warning']}" if event.get("warning") else ""
@@ -171,19 +175,26 @@ def short_names(tasks: Iterable[Task]) -> dict[str, str]:
         groups.setdefault(task.group, []).append(task.name)
     short: dict[str, str] = {}
     for names in groups.values():
-        shared = re.match(r".*[._\-]", os.path.commonprefix(names)) if len(names) > 1 else None
-        short.update((name, name[shared.end() if shared else 0 :]) for name in names)
+        shared = _shared_words(min(names), max(names)) if len(names) > 1 else 0
+        short.update((name, name[shared:]) for name in names)
     return short
+
+
+def _shared_words(first: str, last: str) -> int:
+    """Length of the beginning that two names share, cut back to a separator."""
+    alike = 0
+    while alike < min(len(first), len(last)) and first[alike] == last[alike]:
+        alike += 1
+    return 1 + max(first.rfind(separator, 0, alike) for separator in "._-")
 
 
 def _bar(task: Task, attempt: Attempt, clock: Clock, colour: str, label: str, fact: int) -> Html:
     end = attempt.ended if attempt.ended is not None else clock.start + clock.seconds
     wide = (end - attempt.started) / clock.seconds >= LABEL_FROM_SHARE
     again = f" ({attempt.number})" if attempt.number > 1 else ""
-    cross = "✕ " if attempt.outcome == "failed" else ""
     return element(
         "i",
-        f"{cross}{label}{again}" if wide else cross.strip() or None,
+        element("span", f"{label}{again}") if wide else None,
         class_=f"bar {colour} {attempt.outcome}",
         style=clock.style(attempt.started, end),
         data_fact=fact,
