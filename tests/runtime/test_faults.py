@@ -69,7 +69,7 @@ def test_a_kill_is_noticed_within_two_seconds(session: rc.Session, tmp_path: Pat
     time.sleep(0.2)
     pids = [int((tmp_path / f"rank{rank}").read_text()) for rank in range(2)]
     os.kill(pids[1], signal.SIGKILL)
-    with pytest.raises(RankDiedError, match="rank 1 .*SIGKILL"):
+    with pytest.raises(RankDiedError, match=r"rank 1 .*SIGKILL"):
         future.result(timeout=2)
     assert faults.wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), timeout_s=2)
 
@@ -126,7 +126,7 @@ def test_a_dead_agent_fails_its_tasks(tmp_path: Path) -> None:
         ranks = agent.children(recursive=True)
         agent.kill()
         for future in (running, waiting):
-            with pytest.raises(rc.DeepRCError, match="lost|needs"):
+            with pytest.raises(rc.DeepRCError, match=r"lost|needs"):
                 future.result(timeout=20)
     assert faults.wait_until(lambda: not any(_alive(process.pid) for process in ranks), timeout_s=5)
 
@@ -153,7 +153,7 @@ def test_the_end_of_the_driver_leaves_nothing(tmp_path: Path, how: signal.Signal
     """kill -9 of the driver, or Ctrl-C: no process, no shared memory, no half-written file."""
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(_SCRIPT))
-    shared_memory = set(os.listdir("/dev/shm"))
+    shared_memory = set(Path("/dev/shm").iterdir())
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     driver = subprocess.Popen(
         [sys.executable, str(script), str(tmp_path / "run"), str(tmp_path)], env=environment, stderr=subprocess.PIPE
@@ -167,7 +167,7 @@ def test_the_end_of_the_driver_leaves_nothing(tmp_path: Path, how: signal.Signal
     finally:
         driver.kill()
     assert faults.wait_until(lambda: not any(_alive(process.pid) for process in family), timeout_s=10)
-    assert set(os.listdir("/dev/shm")) <= shared_memory
+    assert set(Path("/dev/shm").iterdir()) <= shared_memory
     assert not list((tmp_path / "run").rglob("*.tmp"))
     if how == signal.SIGINT:
         assert b"KeyboardInterrupt" in driver.stderr.read()  # type: ignore[union-attr]

@@ -60,7 +60,7 @@ def test_an_unsafe_zygote_falls_back_to_plain_starts(
     with rc.Session(cores=2, run_dir=tmp_path / "second") as fresh:
         function = imports("hangs_when_forked")(world)
         assert fresh.submit(function, ranks=2, comm=comm).result(timeout=120) == [0, 1]
-        with pytest.raises(rc.DeepRCError, match="exit code 3|exited with code 3"):
+        with pytest.raises(rc.DeepRCError, match="exited with code 3"):
             fresh.submit(imports("hangs_when_forked")(lambda: os._exit(3))).result(timeout=60)
     del world.__deeprc_imports__  # type: ignore[attr-defined]
     warnings = [event["warning"] for event in read_run(tmp_path / "second").of_kind("zygote.started")]

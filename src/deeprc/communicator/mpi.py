@@ -7,7 +7,6 @@ receive of another (MPI standard 4.1, section 7.4).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -135,9 +134,9 @@ def _forget_segments() -> None:
 
     MPICH unlinks it when all ranks finalize; ranks that are killed do not, and it would stay in memory.
     """
-    for entry in os.scandir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         try:
-            target = Path(os.readlink(entry.path))
+            target = entry.readlink()
         except OSError:
             continue
         if target.parent == Path("/dev/shm") and target.name.startswith("mpich_shm_"):

@@ -65,7 +65,7 @@ class RankProcess:
 def _mpi_segments(pid: int) -> list[Path]:
     """Shared memory of a rank's MPI world, which MPICH only removes when all its ranks end in good order."""
     try:
-        targets = [Path(os.readlink(entry.path)) for entry in os.scandir(f"/proc/{pid}/fd")]
+        targets = [entry.readlink() for entry in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:
         return []
     return [target for target in targets if target.parent == Path("/dev/shm") and target.name.startswith("mpich_shm_")]
