@@ -42,7 +42,7 @@ def number(value: float | None, digits: int = 4) -> str:
         return ABSENT
     magnitude = abs(value)
     if magnitude and not 1e-4 <= magnitude < 1e9:
-        return f"{value:.{digits - 1}e}"
+        return f"{value:.{digits - 1}e}".replace("-", "−")
     places = max(0, digits - 1 - math.floor(math.log10(magnitude))) if magnitude else 0
     return tidy(f"{value:,.{places}f}")
 

@@ -35,11 +35,13 @@ class Column:
 
 
 def text(value: object) -> Html:
-    """Escape a value for text and for attributes in double quotes; carriage returns redraw no line."""
-    if isinstance(value, Html):
-        return value
-    plain = _ESCAPES.sub("", str(value)).replace("\r\n", "\n")
-    return Html(html.escape(_CONTROLS.sub("\ufffd", plain), quote=True))
+    """Escape a value for text and for attributes in double quotes."""
+    return value if isinstance(value, Html) else Html(html.escape(_printable(str(value)), quote=True))
+
+
+def _printable(value: str) -> str:
+    """Leave out a terminal's commands; other characters that can't be shown become U+FFFD."""
+    return _CONTROLS.sub("\ufffd", _ESCAPES.sub("", value).replace("\r\n", "\n"))
 
 
 def join(nodes: Node) -> Html:
@@ -105,5 +107,13 @@ def folded(summary: Node, *content: Node, open_: bool = False) -> Html:
 
 def data_block(content: Any) -> Html:
     """JSON for the page's script; `<` is written so that no content can end the block."""
-    written = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    written = json.dumps(_cleaned(content), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return Html(f'<script type="application/json">{written}</script>')
+
+
+def _cleaned(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _cleaned(item) for key, item in content.items()}
+    if isinstance(content, list):
+        return [_cleaned(item) for item in content]
+    return _printable(content) if isinstance(content, str) else content

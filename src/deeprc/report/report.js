@@ -56,15 +56,17 @@ function addSwitches(figure) {
   const lineOf = (box) => figure.querySelector(`path[data-line="${box.dataset.line}"]`);
   const apply = () => boxes.forEach((box) => lineOf(box).classList.toggle("off", !box.checked));
   for (const box of boxes) {
-    box.addEventListener("change", apply);
     const chip = box.closest("label");
-    chip.addEventListener("pointerenter", () => {
-      figure.classList.add("picked");
-      lineOf(box).classList.add("strong");
-    });
-    chip.addEventListener("pointerleave", () => {
-      figure.classList.remove("picked");
-      lineOf(box).classList.remove("strong");
+    const pick = (on) => {
+      figure.classList.toggle("picked", on);
+      lineOf(box).classList.toggle("strong", on);
+    };
+    // The pointer over a name previews its line; after a click one sees what the click did.
+    chip.addEventListener("pointerenter", () => pick(true));
+    chip.addEventListener("pointerleave", () => pick(false));
+    box.addEventListener("change", () => {
+      pick(false);
+      apply();
     });
   }
   const all = figure.querySelector("[data-all]");

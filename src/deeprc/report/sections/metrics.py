@@ -50,7 +50,7 @@ def _table(metrics: MetricTable) -> Html:
         _row(name, [_at(metrics.rows[name], column) for column in columns], best, places)
         for name in _sorted_names(metrics)
     ]
-    headings = [Column(""), *(_heading(metrics, column) for column in columns)]
+    headings = [Column("Name"), *(_heading(metrics, column) for column in columns)]
     shown = table(metrics.title, headings, rows, class_="metrics", sortable=True)
     note = element("p", metrics.note, class_="note") if metrics.note else None
     if len(rows) > UNFOLDED_ROWS:
