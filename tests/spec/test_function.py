@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,6 +42,21 @@ def test_a_file_s_function_travels_without_its_file(tmp_path: Path) -> None:
         del sys.modules[name]
     sys.path.remove(str(tmp_path))
     assert cloudpickle.loads(pickled)(4) == 8
+
+
+def test_a_script_s_own_functions_are_found_without_running_it_again(tmp_path: Path) -> None:
+    """A function of the running script is named by its file; resolving it does not start the script anew."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from deeprc.spec import Pipeline, TaskSpec\n"
+        "print('started')\n"
+        "def double(x): return 2 * x\n"
+        "pipeline = Pipeline(tasks=(TaskSpec.of('a', double, 2),))\n"
+        "assert pipeline.functions()['a'] is double\n"
+        "print(pipeline.task('a').function)\n"
+    )
+    printed = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines() == ["started", f"{script}:double"]
 
 
 @pytest.mark.parametrize(

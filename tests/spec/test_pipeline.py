@@ -113,7 +113,7 @@ def test_more_than_the_session_has_is_refused(task: TaskSpec, message: str) -> N
         ({"ranks": 2, "comm": "solo"}, "2 ranks need a communicator"),
         ({"retries": -1}, "retries"),
         ({"isolated": "yes"}, "isolated"),
-        ({"rank": 2}, "Resources has no field 'rank'"),
+        ({"rank": 2}, "Resources has no field 'rank'. Did you mean 'ranks'. Valid fields: comm"),
     ],
 )
 def test_wrong_resources_are_refused(fields: dict[str, object], message: str) -> None:

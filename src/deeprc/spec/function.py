@@ -31,10 +31,15 @@ def reference_to(function: object) -> str:
         raise ValueError(f"{function!r} can't be found by name: give a function defined at the top of a module")
     if module != "__main__":
         return f"{module}:{name}"
-    main_file = getattr(sys.modules["__main__"], "__file__", None)
-    if main_file is None:
+    if _main_file() is None:
         raise ValueError(f"{name!r} is defined in no file; put it in a module, or use Session.submit")
-    return f"{Path(main_file).absolute()}:{name}"
+    return f"{_main_file()}:{name}"
+
+
+def _main_file() -> Path | None:
+    """The file of the running script, if it runs from one."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return Path(file).absolute() if file else None
 
 
 def absolute_reference(reference: str, base_dir: Path | None = None) -> str:
@@ -108,6 +113,9 @@ def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         names = [other.name for other in path.parent.glob("*.py")]
         raise SpecError(f"no file {path}. {valid_values(path.name, names, noun='file')}")
+    if path == _main_file():
+        # The running script, whose functions name themselves by its file: running it again would start it again.
+        return sys.modules["__main__"]
     name = f"{path.stem}_{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}"
     loaded, stamp = sys.modules.get(name), path.stat().st_mtime_ns
     if loaded is not None and getattr(loaded, "__deeprc_stamp__", None) == stamp:

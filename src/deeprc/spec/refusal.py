@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deeprc.errors import SpecError
+from deeprc.errors import SpecError, valid_values
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -34,8 +34,11 @@ class Refusal(SpecError):
         super().__init__("\n".join(problem.message for problem in self.problems))
 
 
-def from_pydantic(error: ValidationError) -> Refusal:
-    """The problems of a pydantic error in our words; those of nested descriptions are taken out whole."""
+def from_pydantic(error: ValidationError, fields: Iterable[str]) -> Refusal:
+    """The problems of a pydantic error in our words; those of nested descriptions are taken out whole.
+
+    `fields` are the names that the refused object may have.
+    """
     problems: list[Problem] = []
     for detail in error.errors():
         where = tuple(detail["loc"])
@@ -43,7 +46,8 @@ def from_pydantic(error: ValidationError) -> Refusal:
         if isinstance(cause, Refusal):
             problems += [problem.under(where) for problem in cause.problems]
         elif detail["type"] == "extra_forbidden":
-            problems.append(Problem(where, f"{error.title} has no field {where[-1]!r}"))
+            valid = valid_values(str(where[-1]), fields, noun="field")
+            problems.append(Problem(where, f"{error.title} has no field {where[-1]!r}. {valid}"))
         else:
             problems.append(Problem(where, _message(where, detail["msg"], detail["input"])))
     return Refusal(dict.fromkeys(problems))

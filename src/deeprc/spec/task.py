@@ -33,7 +33,7 @@ class Frozen(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise from_pydantic(error) from None
+            raise from_pydantic(error, type(self).model_fields) from None
 
 
 class TaskRef(Frozen):
