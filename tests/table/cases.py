@@ -28,13 +28,15 @@ STEPS = {
     "filter": _ordered(lambda t, o: t.filter(pl.col("k") > 2, pl.col("b"))),
     "filter_constraint": _ordered(lambda t, o: t.filter(g="ant")),
     "filter_udf": _ordered(
-        lambda t, o: t.filter(pl.col("k").map_elements(lambda v: v % 2 == 0, return_dtype=pl.Boolean))
+        lambda t, o: t.filter(pl.col("k").map_elements(lambda v: hash((v, 1)) % 2 == 0, return_dtype=pl.Boolean))
     ),
     "filter_above_mean": _ordered(lambda t, o: t.filter(pl.col("i") > pl.col("i").mean(), pl.col("k") > 1)),
     "filter_is_in_column": _ordered(lambda t, o: t.filter(pl.col("k").is_in(pl.col("i").implode()))),
     "select": _ordered(lambda t, o: t.select("g", (pl.col("x") * 2).alias("double"), one=1)),
     "select_selector": _ordered(lambda t, o: t.select(cs.numeric() + 1, cs.string())),
-    "select_sum": Case(lambda t, o: t.select(pl.col("i").sum(), pl.len(), mean=pl.col("f").mean(), top=pl.col("d").max())),
+    "select_sum": Case(
+        lambda t, o: t.select(pl.col("i").sum(), pl.len(), mean=pl.col("f").mean(), top=pl.col("d").max())
+    ),
     "select_first": Case(lambda t, o: t.select(pl.col("i").first(), pl.col("g").last().alias("last"))),
     "select_median": Case(lambda t, o: t.select(pl.col("i").median(), pl.col("x").n_unique(), pl.col("k").std())),
     "select_literal": Case(lambda t, o: t.select(pl.lit(7).alias("seven"))),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
+from deeprc.bridge import Dataset
 from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.errors import DataError
 from deeprc.table import plan
@@ -15,9 +16,6 @@ from deeprc.table.exchange import together
 from deeprc.table.files import Source, expand, readable, rows_in, share_of
 from deeprc.table.schema import as_data_error, checked
 from deeprc.table.table import Table
-
-if TYPE_CHECKING:
-    from deeprc.bridge import Dataset
 
 Scan = Callable[..., pl.LazyFrame]
 
@@ -89,11 +87,7 @@ def scan_dataset(dataset: Dataset, comm: Communicator | None = None) -> Table:
     comm = comm or SoloCommunicator()
 
     def load(comm: Communicator) -> pl.LazyFrame:
-        if len(dataset.parts) == comm.size:
-            return dataset.part(comm.rank, comm.size).scan()
-        start = dataset.num_rows * comm.rank // comm.size
-        end = dataset.num_rows * (comm.rank + 1) // comm.size
-        return dataset.scan().slice(start, end - start)
+        return dataset.part(comm.rank, comm.size).scan()
 
     return Table(plan.Source(f"DATASET {dataset.name}", checked(dataset.schema), load), comm)
 

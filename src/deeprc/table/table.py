@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import polars as pl
 
+from deeprc.bridge import Dataset
 from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.errors import SpecError, valid_values
 from deeprc.table import plan
@@ -17,9 +18,6 @@ from deeprc.table.execute import run_plan
 from deeprc.table.explain import explain
 from deeprc.table.expressions import as_expressions
 from deeprc.table.schema import as_data_error, checked
-
-if TYPE_CHECKING:
-    from deeprc.bridge import Dataset
 
 _SOLO = SoloCommunicator()
 
@@ -181,8 +179,6 @@ class Table:
 
     def persist(self, name: str = "table") -> Dataset:
         """Compute; write each rank's rows as a part of one dataset, which every rank gets. Collective."""
-        from deeprc.bridge import Dataset
-
         return Dataset.from_polars(self._part(f"persisting {name!r}"), name=name, comm=self.comm)
 
     def write_parquet(self, directory: str | Path) -> list[Path]:

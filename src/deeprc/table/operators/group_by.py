@@ -69,6 +69,6 @@ def _in_order_of_first_rows(node: GroupBy, stage: Stage, run: Execution) -> Stag
     groups = run.collect(node.apply(arrived.lazy().drop(ROW_NUMBER)), node)
     firsts = run.collect(arrived.lazy().group_by(*node.keys, maintain_order=True).agg(pl.col(ROW_NUMBER).first()), node)
     ordered = sort_rows(
-        groups.with_columns(firsts[ROW_NUMBER]), [pl.col(ROW_NUMBER)], [False], [False], run, node.label()
+        groups.lazy().with_columns(firsts[ROW_NUMBER]), [pl.col(ROW_NUMBER)], [False], [False], run, node.label()
     )
     return Stage(ordered.lazy().drop(ROW_NUMBER))

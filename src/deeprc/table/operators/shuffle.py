@@ -8,6 +8,7 @@ import polars as pl
 
 from deeprc.table.exchange import exchange, together
 from deeprc.table.partition import ranks_by_key, split
+from deeprc.table.placement import key_columns
 from deeprc.table.plan import Node
 from deeprc.table.stage import Execution, Stage, compute
 
@@ -18,13 +19,16 @@ ROW_NUMBER = "__row__"
 def shuffle(frame: pl.DataFrame, keys: Sequence[pl.Expr], run: Execution, operator: str) -> pl.DataFrame:
     """Send each row to the rank that its keys hash to. Rows of one key keep the order of the whole table."""
     size = run.comm.size
-    parts, _ = together(
-        run.comm,
-        f"finding the rank of each row for {operator}",
-        lambda: split(frame, ranks_by_key(frame, keys, size), size),
-        lambda parts: None,
+
+    def parts() -> list[pl.DataFrame]:
+        return split(frame, ranks_by_key(frame, keys, size), size)
+
+    if key_columns(keys) is not None:
+        return exchange(parts(), run.comm, operator)
+    # Computing a key may fail on the values of one rank.
+    return exchange(
+        together(run.comm, f"computing the keys of {operator}", parts, lambda _: None)[0], run.comm, operator
     )
-    return exchange(parts, run.comm, operator)
 
 
 def numbered(frame: pl.DataFrame, heights: Sequence[int], rank: int) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from deeprc.table.exchange import exchange, replicate, together
 from deeprc.table.expressions import is_row_wise, reads_by_selector, tree
 from deeprc.table.operators.whole import run_whole
 from deeprc.table.plan import Sort
-from deeprc.table.stage import Execution, Stage
+from deeprc.table.stage import Execution, Stage, compute
 
 _SAMPLES_PER_RANK = 128
 _RANK, _ROW, _WEIGHT = "__rank__", "__position__", "__weight__"
@@ -34,7 +34,7 @@ def run_sort(node: Sort, run: Execution) -> Stage:
     """Run on all ranks; each holds a range of the order."""
     if not sorts_locally(node):
         return run_whole(node, run)
-    frame = run.collect(run.stage(node.input).frame, node)
+    frame = run.stage(node.input).frame
     ordered = sort_rows(frame, node.by, node.descending, node.nulls_last, run, node.label(), stable=node.maintain_order)
     return Stage(ordered.lazy())
 
@@ -57,7 +57,7 @@ class _Order:
 
 
 def sort_rows(
-    frame: pl.DataFrame,
+    frame: pl.LazyFrame,
     by: Sequence[pl.Expr],
     descending: Sequence[bool],
     nulls_last: Sequence[bool],
@@ -73,7 +73,7 @@ def sort_rows(
         return rows.sort(list(by), descending=list(descending), nulls_last=list(nulls_last), maintain_order=stable)
 
     def local() -> tuple[pl.DataFrame, pl.DataFrame]:
-        rows = sorted_by_keys(frame)
+        rows = sorted_by_keys(compute(frame))
         return rows, rows.select(key.alias(name) for key, name in zip(by, order.names, strict=True))
 
     (rows, keys), _ = together(run.comm, f"sorting its part for {operator}", local, lambda _: None)

@@ -37,6 +37,6 @@ def _in_order(node: Unique, names: Sequence[str], keys: Sequence[pl.Expr], stage
     frame, facts = run.measure(stage.frame, node)
     rows = numbered(frame, [height for height, _ in facts], run.comm.rank)
     arrived = shuffle(rows, keys, run, node.label())
-    kept = run.collect(arrived.lazy().unique(names, keep=node.keep, maintain_order=True), node)
+    kept = arrived.lazy().unique(names, keep=node.keep, maintain_order=True)
     ordered = sort_rows(kept, [pl.col(ROW_NUMBER)], [False], [False], run, node.label())
     return Stage(ordered.lazy().drop(ROW_NUMBER))

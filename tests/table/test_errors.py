@@ -1,0 +1,105 @@
+"""Mistakes are refused at plan time with the valid values; a failure on one rank ends the call on all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import deeprc as rc
+from deeprc.errors import DataError, SpecError
+from tests.ranks import run_on_ranks
+from tests.table.data import frames
+
+TABLE = rc.from_polars(frames()["few"])
+OTHER = rc.from_polars(frames()["few"].select("k", "g", pl.col("k").alias("k_right")))
+REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
+    "select": (lambda: TABLE.select("kk"), DataError, ["no column 'kk'", "Valid columns: b, c", "Did you mean 'k'"]),
+    "filter": (lambda: TABLE.filter(pl.col("q") > 1), DataError, ["'q'", "Valid columns"]),
+    "filter_type": (lambda: TABLE.filter("g"), DataError, ["must be of type `Boolean`"]),
+    "with_columns": (lambda: TABLE.with_columns(pl.col("q")), DataError, ["with_columns", "'q'"]),
+    "rename": (lambda: TABLE.rename({"q": "z"}), DataError, ["'q'", "Valid columns"]),
+    "rename_twice": (lambda: TABLE.rename({"k": "g"}), DataError, ["'g'", "duplicate"]),
+    "drop": (lambda: TABLE.drop("q"), DataError, ["'q'", "Valid columns"]),
+    "duplicate": (lambda: TABLE.select("k", pl.col("g").alias("k")), DataError, ["duplicate", "'k'"]),
+    "join_how": (lambda: TABLE.join(TABLE, on="k", how="outer"), SpecError, ["'outer'", "inner, left"]),
+    "join_key": (lambda: TABLE.join(OTHER, on="x"), DataError, ["right keys", "'x'", "Valid columns: g, k, k_right"]),
+    "join_no_key": (lambda: TABLE.join(OTHER), SpecError, ["on="]),
+    "join_half": (lambda: TABLE.join(OTHER, left_on="k"), SpecError, ["left_on= and right_on="]),
+    "join_types": (lambda: TABLE.join(OTHER, left_on="k", right_on="g"), DataError, ["don't match"]),
+    "join_suffix": (
+        lambda: TABLE.join(OTHER, left_on="i", right_on="k_right").join(OTHER, on="i"),
+        DataError,
+        ["'i'"],
+    ),
+    "join_frame": (lambda: TABLE.join(frames()["few"], on="k"), SpecError, ["from_polars"]),
+    "group_by": (lambda: TABLE.group_by("q"), DataError, ["'q'"]),
+    "group_by_nothing": (TABLE.group_by, SpecError, ["at least one key"]),
+    "agg": (lambda: TABLE.group_by("k").agg(pl.col("q").sum()), DataError, ["'q'", "Valid columns"]),
+    "agg_duplicate": (lambda: TABLE.group_by("k").agg(pl.col("k").sum()), DataError, ["k"]),
+    "sort": (lambda: TABLE.sort("q"), DataError, ["'q'"]),
+    "sort_flags": (lambda: TABLE.sort("k", "g", descending=[True]), SpecError, ["1 values for 2"]),
+    "unique": (lambda: TABLE.unique("q"), DataError, ["'q'"]),
+    "unique_keep": (lambda: TABLE.unique(keep="best"), SpecError, ["any, first, last, none"]),
+    "head": (lambda: TABLE.head(-1), SpecError, ["-1"]),
+    "objects": (lambda: rc.from_polars(pl.DataFrame({"o": [object()]})), DataError, ["'o'", "Python objects"]),
+    "no_file": (lambda: rc.scan_csv("nowhere/flights.csv"), DataError, ["nowhere/flights.csv"]),
+    "no_parquet": (lambda: rc.scan_parquet("nowhere/*.parquet"), DataError, ["nowhere/*.parquet"]),
+    "no_files": (lambda: rc.scan_csv([]), DataError, ["at least one"]),
+    "root": (lambda: TABLE.gather(3), SpecError, ["root=3"]),
+}
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_refused_with_the_valid_values(name: str) -> None:
+    """Nothing has run; the message names what was wrong and what would be right."""
+    attempt, kind, parts = REFUSED[name]
+    with pytest.raises(kind) as caught:
+        attempt()
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def _failures(comm: rc.Communicator, missing: str) -> list[str]:
+    def even_number(value: int) -> int:
+        if value == 5:
+            raise ValueError("five is right out")
+        return value
+
+    numbers = pl.DataFrame({"k": [comm.rank * 5, comm.rank * 5], "w": ["1", "two" if comm.rank else "2"]})
+    table = rc.from_polars(numbers, comm)
+    odd = table.with_columns(pl.col("k").map_elements(even_number, return_dtype=pl.Int64))
+    attempts: list[Callable[[], Any]] = [
+        lambda: rc.scan_csv(missing, comm),
+        odd.collect,
+        lambda: odd.group_by("k").agg(pl.len()).collect(),
+        lambda: odd.sort("k").gather(),
+        lambda: table.sort(pl.col("w").cast(pl.Int64)).collect(),
+        lambda: table.group_by(pl.col("w").cast(pl.Int64)).agg(pl.col("k")).collect(),
+        lambda: table.with_columns(pl.col("w").cast(pl.Int64).cum_sum()).collect(),
+        lambda: rc.from_polars(numbers.rename({"k": "z"}) if comm.rank else numbers, comm),
+        lambda: table.write_parquet(f"{__file__}/nowhere"),
+    ]
+    messages = []
+    for attempt in attempts:
+        try:
+            attempt()
+            messages.append("no error")
+        except Exception as error:
+            messages.append(f"{type(error).__name__}: {error}")
+    assert table.gather().height == 2 * comm.size  # the ranks are still in step
+    return messages
+
+
+def test_a_failure_on_one_rank_is_raised_on_all(tmp_path: Path) -> None:
+    """The rank that failed raises its own error, the others one that names it; nobody waits."""
+    first, second = run_on_ranks(_failures, str(tmp_path / "missing.csv"), size=2)
+    assert "no error" not in first + second
+    assert "missing.csv" in first[0] and "missing.csv" in second[0]
+    for message in first[1:4]:
+        assert message.startswith("DataError: rank 1 of 2 failed")
+    assert "five is right out" in first[1] and "five is right out" in second[1]
+    assert "same columns" in first[7] and first[7] == second[7]
