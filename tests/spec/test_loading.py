@@ -249,3 +249,16 @@ def test_loading_without_a_check_imports_nothing(tmp_path: Path) -> None:
     """Functions may be unknown to the machine that reads the file."""
     (tmp_path / "file.yaml").write_text("tasks: {a: {run: 'nowhere_at_all:f'}}")
     assert load_pipeline(tmp_path / "file.yaml", check=False).task("a").function == "nowhere_at_all:f"
+
+
+def test_whoever_runs_a_file_may_choose_the_session(tmp_path: Path) -> None:
+    """A given field replaces the file's before anything is checked: another site's pilot, or more cores."""
+    text = f"session: {{pilot: elsewhere, cores: 2, nodes: 1}}\ntasks: {{a: {{{RUN}clean, args: [f], ranks: 4}}}}\n"
+    assert len(refusal(tmp_path, text)) == 1
+    pipeline = load_pipeline(tmp_path / "file.yaml", session={"pilot": "local", "cores": 4, "gpus": None})
+    assert pipeline.session == SessionSpec(pilot="local", cores=4)
+    assert pipeline.in_session(cores=8).session.cores == 8
+    with pytest.raises(SpecError, match="asks for 4 cores"):
+        pipeline.in_session(cores=2)
+    with pytest.raises(SpecError, match=r"no field 'core'\. Did you mean 'cores'"):
+        pipeline.in_session(core=2)

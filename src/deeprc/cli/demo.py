@@ -21,8 +21,6 @@ def demo(
     The same as `pipelines/demo.yaml`. Data come with two installed packages; nothing is downloaded.
     """
     from deeprc.cli.execution import execute
-    from deeprc.spec.pipeline import with_session
     from deeprc.workloads.demo import pipeline
 
-    described = with_session(pipeline(), pilot=on, cores=cores)
-    raise typer.Exit(execute(described, run_directory=run_dir, out=out))
+    raise typer.Exit(execute(pipeline().in_session(pilot=on, cores=cores), run_directory=run_dir, out=out))

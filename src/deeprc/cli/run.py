@@ -30,9 +30,8 @@ def run(
     """
     from deeprc.cli.execution import execute
     from deeprc.spec import load_pipeline
-    from deeprc.spec.pipeline import with_session
 
-    loaded = with_session(load_pipeline(pipeline, parse_settings(settings or [])), pilot=on, cores=cores)
+    loaded = load_pipeline(pipeline, parse_settings(settings or []), session={"pilot": on, "cores": cores})
     raise typer.Exit(execute(loaded, run_directory=run_dir, out=out))
 
 

@@ -34,10 +34,19 @@ SESSION_FIELDS = {YAML_NAMES.get(name, name): name for name in SessionSpec.model
 RESOURCE_FIELDS = {YAML_NAMES.get(name, name): name for name in Resources.model_fields}
 
 
-def load_pipeline(path: str | Path, params: Mapping[str, Any] | None = None, *, check: bool = True) -> Pipeline:
-    """Read a pipeline from YAML; `params` replace the file's own.
+def load_pipeline(
+    path: str | Path,
+    params: Mapping[str, Any] | None = None,
+    *,
+    session: Mapping[str, Any] | None = None,
+    check: bool = True,
+) -> Pipeline:
+    """Read a pipeline from YAML.
 
-    With `check`, every function is imported and its arguments are checked against its signature.
+    Args:
+        params: replace the file's own parameters of these names.
+        session: fields of `SessionSpec` that replace the file's; None leaves the file's.
+        check: import every function and check its arguments against its signature.
 
     Raises:
         SpecError: all that is wrong, one line each: "file.yaml:12: what, the valid values".
@@ -50,7 +59,8 @@ def load_pipeline(path: str | Path, params: Mapping[str, Any] | None = None, *, 
     except Refusal as refusal:
         raise document.error(refusal.problems) from None
     try:
-        pipeline = Pipeline(**fields)
+        asked = fields["session"].replaced(**(session or {}))
+        pipeline = Pipeline(**{**fields, "session": asked})
         if check:
             pipeline.functions()
     except Refusal as refusal:

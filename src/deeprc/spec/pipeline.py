@@ -30,6 +30,15 @@ class SessionSpec(Frozen):
     memory_bytes: Bytes | None = Field(default=None, description='Memory of each node, such as "16GiB".')
     nodes: Count = Field(default=1, description="Nodes of the allocation.")
 
+    def replaced(self, **fields: Any) -> SessionSpec:
+        """The same session with some fields replaced; None leaves a field as it is.
+
+        Raises:
+            SpecError: an unknown field or a wrong value.
+        """
+        changed = {name: value for name, value in fields.items() if value is not None}
+        return SessionSpec(**{**self.model_dump(), **changed})
+
 
 class Pipeline(Frozen):
     """Named tasks, each with its arguments and resources, and the session they run in.
@@ -60,6 +69,14 @@ class Pipeline(Frozen):
     def _fits_session(self) -> Pipeline:
         _refuse([problem for i, task in enumerate(self.tasks) for problem in _excess(task, i, self.session)])
         return self
+
+    def in_session(self, **fields: Any) -> Pipeline:
+        """The same tasks in a session of which some fields are replaced; None leaves a field as it is.
+
+        Raises:
+            SpecError: an unknown field, a wrong value, or a task that no longer fits.
+        """
+        return Pipeline(name=self.name, session=self.session.replaced(**fields), tasks=self.tasks)
 
     def task(self, name: str) -> TaskSpec:
         """The task of that name.
@@ -114,17 +131,6 @@ class Pipeline(Frozen):
 
     def __hash__(self) -> int:
         return hash(self.digest())
-
-
-def with_session(pipeline: Pipeline, **fields: Any) -> Pipeline:
-    """The pipeline with some fields of its session replaced; None leaves a field as it is.
-
-    Raises:
-        SpecError: a wrong value, or a task that no longer fits.
-    """
-    changed = {name: value for name, value in fields.items() if value is not None}
-    session = SessionSpec(**{**pipeline.session.model_dump(), **changed})
-    return Pipeline(name=pipeline.name, session=session, tasks=pipeline.tasks)
 
 
 def _checked_function(task: TaskSpec) -> Callable[..., Any]:
@@ -203,7 +209,7 @@ def _excess(task: TaskSpec, index: int, session: SessionSpec) -> list[Problem]:
         Problem(
             ("tasks", index, "resources", field),
             f"task {task.name!r} asks for {amount} {unit} ({asks.ranks} rank{'s' * (asks.ranks > 1)}) and "
-            f"the session has {limit * session.nodes}",
+            f"the session has {limit * session.nodes}: ask for less, or give the session more",
         )
         for unit, (field, amount, limit) in wanted.items()
         if limit is not None and amount > limit * session.nodes
