@@ -4,5 +4,6 @@ from deeprc.bridge.dataset import Dataset
 from deeprc.bridge.ledger import LedgerEntry
 from deeprc.bridge.parts import Part
 from deeprc.bridge.root import dataset_root, set_dataset_root
+from deeprc.bridge.windows import Windows
 
-__all__ = ["Dataset", "LedgerEntry", "Part", "dataset_root", "set_dataset_root"]
+__all__ = ["Dataset", "LedgerEntry", "Part", "Windows", "dataset_root", "set_dataset_root"]

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from numpy.typing import NDArray
 
+from deeprc.bridge.arrays import checked_columns, entries, numpy_columns, tensorflow_dataset, torch_tensors
+from deeprc.bridge.columns import Converted
 from deeprc.bridge.ledger import Ledger, LedgerEntry
 from deeprc.bridge.manifest import read_manifest, write_manifest
-from deeprc.bridge.parts import Part, check_part, new_path, share, write_part
+from deeprc.bridge.parts import Part, check_part, new_path, part_schema, share, write_part
 from deeprc.bridge.tables import arrow_table, polars_frame
+from deeprc.bridge.windows import Windows, WindowSpec
 from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import tensorflow as tf
+    import torch
 
 
 @dataclass(frozen=True)
@@ -111,10 +117,9 @@ class Dataset:
         """Columns and Polars types, read from the first part.
 
         Raises:
-            DataError: the file is missing or truncated.
+            DataError: the file is missing, truncated or damaged.
         """
-        check_part(self.parts[0])
-        return pl.Schema(pl.read_ipc_schema(self.parts[0].path))
+        return part_schema(self.parts[0])
 
     @property
     def num_rows(self) -> int:
@@ -158,14 +163,105 @@ class Dataset:
         self._ledger.add(entries)
         return table
 
+    def to_numpy(self, columns: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Columns as arrays of shape (row,), an Array column as (row, width).
+
+        A column of numbers, dates, times or an Enum without nulls in one part is the mapped file itself, any
+        other a copy: `deeprc.bridge.columns` says what becomes of which type and of nulls. Arrays may be
+        changed in place: the mapping is copy-on-write, and the file stays as it is.
+
+        Raises:
+            DataError: an unknown column, a type without an array form, or a part that is missing, truncated or
+                damaged.
+        """
+        converted = self._arrays(columns)
+        self._ledger.add(entries(converted, "numpy"))
+        return {name: array for name, (array, _) in converted.items()}
+
+    def to_torch(self, columns: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
+        """Columns as tensors on the memory that `to_numpy` gives: shared, copied and refused alike.
+
+        Raises:
+            DataError: see `to_numpy`.
+            MissingDependencyError: torch is not installed.
+        """
+        converted = self._arrays(columns)
+        tensors = torch_tensors(converted)
+        self._ledger.add(entries(converted, "torch"))
+        return tensors
+
+    def to_tf(self, columns: Iterable[str] | None = None, batch_size: int | None = None) -> tf.data.Dataset:
+        """A `tf.data.Dataset` over rows, in order: dicts of scalars, or of tensors (batch,) with `batch_size`.
+
+        Its source are the arrays of `to_numpy`. TensorFlow works on the mapped memory itself where that begins
+        at a multiple of 64 bytes, which depends on the lengths of the file's headers, and on a copy otherwise.
+        Elements and batches are always cut out as copies, as tf.data does.
+
+        Raises:
+            DataError: see `to_numpy`; or `batch_size` is less than 1.
+            MissingDependencyError: tensorflow is not installed.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise DataError(f"batch_size must be 1 or more, not {batch_size}")
+        dataset, converted = tensorflow_dataset(self._arrays(columns))
+        self._ledger.add(entries(converted, "tensorflow"))
+        return dataset if batch_size is None else dataset.batch(batch_size)
+
+    def windows(
+        self,
+        *,
+        target: str,
+        lookback: int,
+        horizon: int,
+        features: Sequence[str] = (),
+        by: str | Sequence[str] = (),
+        time: str | None = None,
+        stride: int = 1,
+        rank: int = 0,
+        size: int = 1,
+        dtype: str = "float32",
+    ) -> Windows:
+        """Windows of a time series for training: `lookback` rows of the features, then `horizon` of the target.
+
+        A window never crosses a change of group or a gap in `time`, and has no null or NaN in what it reads.
+
+        Args:
+            target: the column to predict; numeric or boolean.
+            features: the columns to predict from, in this order; none means the target's own past.
+            by: columns that tell one series from another.
+            time: integers, dates or times; rows are put in its order within each group. A step that is not the
+                commonest is a gap; steps are counted in calendar months where that leaves fewer gaps.
+            stride: rows between the starts of two windows of one gapless stretch.
+            rank, size: this rank's place among those that train together; each gets as many windows.
+            dtype: of the batches: "float32" or "float64".
+
+        Raises:
+            DataError: an unknown or non-numeric column, a length less than 1, fewer windows than ranks (says how
+                many rows in a row are needed), or two rows of a group with one time.
+        """
+        spec = WindowSpec(target, lookback, horizon, tuple(features), _names(by), time, stride, rank, size, dtype)
+        return Windows(self, spec)
+
     def ledger(self) -> list[LedgerEntry]:
         """What this process's conversions of the dataset shared and what they copied, in order."""
         return list(self._ledger.entries)
+
+    def _arrays(self, columns: Iterable[str] | None) -> dict[str, Converted]:
+        schema = self.schema
+        return numpy_columns(self.parts, checked_columns(columns, schema), schema)
+
+
+def _names(columns: str | Sequence[str]) -> tuple[str, ...]:
+    return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
 def _attempt(frame: pl.DataFrame | pl.LazyFrame, name: str, rank: int) -> tuple[Part, pl.Schema] | str:
     """This rank's part, or what went wrong: the other ranks wait to hear either."""
     try:
+        if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
+            return (
+                f"rank {rank}: from_polars takes a Polars frame, not {type(frame)}; convert it with pl.DataFrame(...)"
+            )
         collected = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
         return write_part(collected, name, rank), collected.schema
     except (DataError, pl.exceptions.PolarsError) as error:
@@ -197,7 +293,7 @@ def _published(comm: Communicator, name: str, parts: tuple[Part, ...]) -> Datase
     if comm.rank == 0:
         path = new_path(name, ".json")
         try:
-            write_manifest(path, name, parts, pl.Schema(pl.read_ipc_schema(parts[0].path)))
+            write_manifest(path, name, parts, part_schema(parts[0]))
             outcome = str(path), True
         except DataError as error:
             outcome = str(error), False

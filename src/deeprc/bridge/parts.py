@@ -83,6 +83,25 @@ def check_part(part: Part) -> None:
         )
 
 
+def part_schema(part: Part) -> pl.Schema:
+    """Columns and Polars types, from the head of the file.
+
+    Raises:
+        DataError: it is missing, truncated or damaged.
+    """
+    check_part(part)
+    try:
+        return pl.Schema(pl.read_ipc_schema(part.path))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise damaged(part, error) from error
+
+
+def damaged(part: Part, error: Exception) -> DataError:
+    return DataError(
+        f"{part.path}, a part of a dataset, is damaged: {error}. Delete it and run the task that makes the dataset again"
+    )
+
+
 def share(parts: tuple[Part, ...], rank: int, size: int) -> tuple[Part, ...]:
     """The rows that `rank` of `size` reads: whole parts where there is one for each rank, else an even split.
 

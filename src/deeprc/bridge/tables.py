@@ -3,60 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from deeprc.bridge.ledger import LedgerEntry, Target
-from deeprc.bridge.mapping import map_part
-from deeprc.bridge.parts import Part, check_part
-from deeprc.errors import DataError
+from deeprc.bridge.ledger import LedgerEntry
+from deeprc.bridge.mapping import MappedPart, map_part
+from deeprc.bridge.parts import Part, part_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_WIDE = (pl.Int128, pl.UInt128)
 
 
 def arrow_table(parts: Sequence[Part]) -> tuple[pa.Table, list[LedgerEntry]]:
     """The parts as chunks of one table on the mapped files."""
     import pyarrow as pa
 
-    if wide := _wide_columns(parts[0]):
-        raise DataError(
-            f"columns {wide} hold 128-bit integers, which pyarrow cannot read; cast them to pl.Int64 or "
-            "pl.Decimal before the dataset is written, or read it with to_polars or scan"
-        )
-    table = pa.concat_tables([map_part(part) for part in parts])
+    table = pa.concat_tables([map_part(part).table for part in parts])
     return table, [LedgerEntry(name, "arrow", "shared", table[name].nbytes) for name in table.column_names]
 
 
 def polars_frame(parts: Sequence[Part]) -> tuple[pl.DataFrame, list[LedgerEntry]]:
-    """The parts as chunks of one frame; on the mapped files, unless pyarrow lacks a type."""
-    if wide := _wide_columns(parts[0]):
-        for part in parts:
-            check_part(part)
+    """The parts as chunks of one frame; on the mapped files where Polars takes their memory as it is."""
+    schemas = [part_schema(part) for part in parts]
+    if wide := [name for name, dtype in schemas[0].items() if dtype in (pl.Int128, pl.UInt128)]:
         frames = [pl.read_ipc(part.path).slice(part.first_row, part.num_rows) for part in parts]
         frame = pl.concat(frames, rechunk=False)
-        return frame, _entries(frame, f"pyarrow, which maps the file, has no 128-bit integers as in {wide}")
-    frame = pl.concat([_frame(map_part(part)) for part in parts], rechunk=False)
-    return frame, _entries(frame, "")
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table, rechunk=False)
-    assert isinstance(frame, pl.DataFrame)
-    return frame
-
-
-def _entries(frame: pl.DataFrame, reason: str) -> list[LedgerEntry]:
-    to: Target = "polars"
-    return [
-        LedgerEntry(column.name, to, "copied" if reason else "shared", int(column.estimated_size()), reason)
+        reasons = dict.fromkeys(frame.columns, f"pyarrow, which maps the file, lacks the 128-bit integers of {wide}")
+    else:
+        mapped = [map_part(part) for part in parts]
+        frames = [pl.DataFrame(pl.from_arrow(part.table, rechunk=False)) for part in mapped]
+        frame = pl.concat(frames, rechunk=False)
+        reasons = {column.name: _why_copied(column, mapped) for column in frame}
+    return frame, [
+        LedgerEntry(
+            column.name,
+            "polars",
+            "copied" if reasons[column.name] else "shared",
+            int(column.estimated_size()),
+            reasons[column.name],
+        )
         for column in frame
     ]
 
 
-def _wide_columns(part: Part) -> list[str]:
-    check_part(part)
-    return [name for name, dtype in pl.read_ipc_schema(part.path).items() if dtype in _WIDE]
+def _why_copied(column: pl.Series, mapped: Sequence[MappedPart]) -> str:
+    """Look where the column's memory is; empty if all of it is the files' own."""
+    if _has_categories(column.dtype):
+        return "Polars numbers categories in a table of its own"
+    buffers = [buffer for chunk in _arrow_chunks(column) for buffer in chunk.buffers() if buffer and buffer.size]
+    if all(any(part.holds(buffer.address) for part in mapped) for buffer in buffers):
+        return ""
+    return "its place in the file is not aligned as Polars needs"
+
+
+def _arrow_chunks(column: pl.Series) -> list[pa.Array]:
+    """The column's own memory, as Arrow sees it: `Series.to_arrow` would join several chunks in a copy."""
+    return [chunk.to_arrow(compat_level=pl.CompatLevel.newest()) for chunk in column.get_chunks()]
+
+
+def _has_categories(dtype: Any) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(_has_categories(field.dtype) for field in dtype.fields)
+    if isinstance(dtype, pl.List | pl.Array):
+        return _has_categories(dtype.inner)
+    return isinstance(dtype, pl.Categorical | pl.Enum)
