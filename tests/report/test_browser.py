@@ -148,8 +148,9 @@ def test_text_is_readable_in_light_and_dark(browser: Browser, demo: Path) -> Non
           return [front, back, (high + 0.05) / (low + 0.05)];
         })"""
     texts = [(f"--{name}", "--paper") for name in ("ink", "soft", "accent", "good", "bad", "warn")]
-    texts += [("--bar-ink", f"--hue-{hue}") for hue in range(1, 9)]
-    lines = [(f"--hue-{hue}", ground) for hue in range(1, 9) for ground in ("--paper", "--after")]
+    texts += [("--on-deep", f"--{fill}") for fill in ("hue-1", "hue-4", "hue-5", "hue-6", "grey")]
+    texts += [("--on-bright", "--hue-2"), ("--on-bright", "--hue-3")]
+    lines = [(f"--hue-{hue}", ground) for hue in range(1, 7) for ground in ("--paper", "--after")]
     for dark in (False, True):
         browser.look(DESKTOP, dark=dark)
         browser.open(demo)

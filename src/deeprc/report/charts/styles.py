@@ -8,7 +8,7 @@ from deeprc.report.results import is_baseline
 
 # Hues of the stylesheet (--hue-1 and on), told apart with every common kind of colour blindness; beyond them
 # the dash pattern tells lines apart.
-HUES = 7
+HUES = 6
 DASHES = 3
 
 

@@ -14,7 +14,7 @@ from deeprc.report.sections.task_table import task_table
 from deeprc.report.tasks import Attempt, Task, queued_seconds, tasks_of
 from deeprc.report.verdict import verdict_of
 
-GROUP_COLOURS = 7
+GROUP_COLOURS = 6
 IDLE_LANES_UP_TO = 64
 # Narrower bars get no label, not even at the deepest zoom.
 LABEL_FROM_SHARE = 0.003
