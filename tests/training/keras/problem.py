@@ -19,7 +19,7 @@ class Trained:
     training: Training
 
 
-def series(samples: int = 96, seed: int = 0) -> tuple[Any, Any]:
+def series(samples: int = 101, seed: int = 0) -> tuple[Any, Any]:
     """Windows (sample, 8 days, 2 columns) whose target is a weighted sum of the last days' first column."""
     inputs = np.random.default_rng(seed).normal(size=(samples, 8, 2)).astype(np.float32)
     return inputs, (inputs[:, -3:, 0] @ np.array([0.2, 0.3, 0.5], np.float32))[:, None]

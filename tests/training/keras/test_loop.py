@@ -35,7 +35,8 @@ def alone() -> Trained:
 def test_several_ranks_give_what_one_rank_gives(alone: Trained, backend: str, size: int) -> None:
     """With the same global batch, weights agree to 1e-5 and losses to 1e-5; ranks agree bit by bit.
 
-    Batches of 20 of 96 samples: the last one is short, and three ranks have uneven shares.
+    Batches of 20 of 101 samples: three ranks have uneven shares, and the last batch is a single sample, of
+    which all ranks but one have none.
     """
     ranks = run_on_tensorflow_ranks(train, size=size, backend=backend)
     for rank in ranks:

@@ -95,14 +95,14 @@ STREAMFLOW = f"usgs_streamflow/{BASIN}_streamflow_qc.txt"
     [
         (FORCING, 3, "area", "row 3: is not the basin's area in m2"),
         (FORCING, 4, "no header", "row 4: is not a header"),
-        (FORCING, 7, "2000 01 03 12 1 2 3", "row 7: has not the 11 fields"),
+        (FORCING, 7, "2000 01 03 12 1 2 3", "row 7: does not have the 11 fields"),
         (FORCING, 7, "2000 02 30 12 1 2 3 4 5 6 7", "row 7: is not a date"),
         (FORCING, 7, "2000 01 02 12 1 2 3 4 5 6 7", "row 7: repeats a day"),
         (FORCING, 7, "2000 01 03 12 1 x 3 4 5 6 7", "row 7: precipitation is not a number: 'x'"),
         (STREAMFLOW, 2, f"{BASIN} 2000 01 02 x A", "row 2: streamflow_ft3s is not a number: 'x'"),
         (STREAMFLOW, 2, "09999999 2000 01 02 1 A", f"row 2: is not of basin {BASIN}: '09999999'"),
         (STREAMFLOW, 2, f"{BASIN} 2000 13 02 1 A", "row 2: is not a date"),
-        (STREAMFLOW, 2, f"{BASIN} 2000 01 02 1", "row 2: has not the 6 fields"),
+        (STREAMFLOW, 2, f"{BASIN} 2000 01 02 1", "row 2: does not have the 6 fields"),
     ],
 )
 def test_a_bad_file_is_refused(
@@ -152,7 +152,7 @@ def test_bad_attribute_tables_are_refused(camels_root: Path, tmp_path: Path) -> 
     source = (camels_root / "camels_attributes_v2.0" / "camels_topo.txt").read_text().splitlines()
     path = tmp_path / "camels_topo.txt"
     path.write_text("\n".join([*source[:3], "1;2"]))
-    with pytest.raises(DataError, match=r"camels_topo\.txt, row 4: has not the 7 fields"):
+    with pytest.raises(DataError, match=r"camels_topo\.txt, row 4: does not have the 7 fields"):
         read_camels_attributes(tmp_path)
     path.write_text("\n".join([*source[:3], source[1]]))
     with pytest.raises(DataError, match="row 4: repeats a basin"):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import math
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -30,6 +34,32 @@ def test_by_hand() -> None:
     assert score.value == pytest.approx(1 - distance)
     assert peak_error(observed, simulated) == pytest.approx(2 / 6)
     assert peak_error(observed, simulated, quantile=0.5) == pytest.approx((1 / 3 + 2 / 6) / 2)
+
+
+@given(flows, flows)
+def test_as_spotpy_computes_them(observed: np.ndarray, simulated: np.ndarray) -> None:
+    """NSE and KGE agree with an independent implementation."""
+    length = min(len(observed), len(simulated))
+    observed, simulated = observed[:length], simulated[:length]
+    assume(np.ptp(observed) > 1e-2 and np.ptp(simulated) > 1e-2)
+    reference = _spotpy_metrics()
+    assert nse(observed, simulated) == pytest.approx(reference.nashsutcliffe(observed, simulated), rel=1e-6)
+    expected = reference.kge(observed, simulated, return_all=True)
+    score = kge(observed, simulated)
+    assert (score.value, score.correlation, score.variability, score.bias) == pytest.approx(expected, rel=1e-6)
+
+
+@functools.cache
+def _spotpy_metrics() -> ModuleType:
+    """spotpy's file of metrics, without the rest of spotpy."""
+    package = importlib.util.find_spec("spotpy")
+    assert package is not None and package.submodule_search_locations
+    path = Path(package.submodule_search_locations[0]) / "objectivefunctions.py"
+    spec = importlib.util.spec_from_file_location("spotpy_metrics", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @given(flows)

@@ -22,7 +22,6 @@ from deeprc.workloads.hydrology.model import RiverModel
 from deeprc.workloads.hydrology.rivers import river_files
 from deeprc.workloads.hydrology.setup import Setup, split_years
 from deeprc.workloads.hydrology.train import train_lstm
-from tests.ranks import run_on_ranks
 from tests.training.keras.ranks import run_on_tensorflow_ranks
 
 SMALL: dict[str, Any] = {"lookback_days": 15, "hidden_units": 16, "epochs": 5, "batch_size": 96}
@@ -112,6 +111,18 @@ def test_test_years_are_never_seen(rivers: pl.DataFrame, tmp_path: Path) -> None
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_forecast_knows_no_discharge_of_its_day(model: RiverModel, rivers: pl.DataFrame) -> None:
+    """A flood from one day on changes no forecast up to that day, and the next day's does change."""
+    river, day = rivers.filter(basin="Fulda"), date(1988, 3, 1)
+    flood = pl.when(pl.col("date") >= day).then(100.0).otherwise(pl.col("discharge")).alias("discharge")
+    calm, flooded = (
+        model.predict(data).filter(pl.col("date") <= day + timedelta(days=1))["LSTM"]
+        for data in (river, river.with_columns(flood))
+    )
+    np.testing.assert_allclose(calm[:-1], flooded[:-1], atol=1e-6)
+    assert flooded[-1] > calm[-1] + 10
+
+
 def test_simulation_of_camels_basins_with_gaps(camels_root: Path, tmp_path: Path) -> None:
     """From weather alone, with attributes, over days without discharge: gaps are neither trained on nor scored."""
     basins = ["01022500", "03015500"]
@@ -141,7 +152,8 @@ def test_simulation_of_camels_basins_with_gaps(camels_root: Path, tmp_path: Path
 
 def test_a_data_set_of_cleaned_rivers(rivers: pl.DataFrame) -> None:
     """Cleaned on two GLOO ranks, a river each, the data set is what one process cleans, sorted."""
-    frames = run_on_ranks(_clean, {name: str(path) for name, path in river_files().items()}, size=2)
+    paths = {name: str(path) for name, path in river_files().items()}
+    frames = run_on_tensorflow_ranks(_clean, paths, size=2, backend="gloo")
     assert frames[0].equals(frames[1])
     assert frames[0].equals(rivers.sort("basin", "date"))
 

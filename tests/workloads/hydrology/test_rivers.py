@@ -79,12 +79,12 @@ LEAF = "  28 7 1952 2.35 6.79 0 2.65 1.34 13.2\n  29 7 1952 2.37 5.17 0.1 0.2 1.
         (read_fulda, FULDA, ("02.01.1979", "30.02.1979"), "row 4: is not a date: '30.02.1979'"),
         (read_fulda, FULDA, ("02.01.1979", "01.01.1979"), "row 4: repeats a day"),
         (read_fulda, FULDA, ("2,31", "2,n/a"), "row 4: discharge_m3s is not a number: 'n/a'"),
-        (read_fulda, FULDA, (",30", ""), "row 3: has not the 6 fields"),
+        (read_fulda, FULDA, (",30", ""), "row 3: does not have the 6 fields"),
         (read_fulda, FULDA, ("Prec", "Snow"), "row 1: is not the header"),
         (read_fulda, FULDA, (FULDA, ""), "holds no rows"),
         (read_leaf_river, LEAF, ("29 7", "31 6"), "row 2: is not a date"),
         (read_leaf_river, LEAF, ("5.17", "NaN"), "row 2: pet is not a number: 'NaN'"),
-        (read_leaf_river, LEAF, (" 13.2", ""), "row 1: has not the 9 fields"),
+        (read_leaf_river, LEAF, (" 13.2", ""), "row 1: does not have the 9 fields"),
     ],
 )
 def test_a_bad_file_is_refused(

@@ -111,7 +111,7 @@ def _train_epoch(batches: Batches, gradients: Any, apply: Any, comm: Communicato
     """One pass over the samples; returns the mean of the losses as they were before each step."""
     total = np.zeros(2)
     for inputs, targets in batches.share(epoch, comm.rank, comm.size):
-        summed = comm.all_reduce(gradients(inputs, targets).numpy())
+        summed = comm.all_reduce(gradients(inputs, targets))
         apply(summed[:-2] / summed[-1])
         total += summed[-2:]
     return _mean(total, epoch)
@@ -120,7 +120,8 @@ def _train_epoch(batches: Batches, gradients: Any, apply: Any, comm: Communicato
 def _compiled(model: Any, optimizer: Any, loss: Loss | None) -> tuple[Any, Any, Any]:
     """Three compiled functions: flat gradients of a share, one optimizer step from them, and losses only.
 
-    The first returns (parameters + 2,) float32: the gradient of the summed loss, that sum, the samples.
+    The first returns (parameters + 2,) float32: the gradient of the summed loss, that sum, the samples; zeros
+    for a rank that has no sample of a short last batch.
     """
     tf, keras = load_keras()
     per_sample = loss or keras.losses.mean_squared_error
@@ -132,19 +133,25 @@ def _compiled(model: Any, optimizer: Any, loss: Loss | None) -> tuple[Any, Any, 
         losses = per_sample(targets, model(inputs, training=training))
         return tf.reduce_sum(losses), tf.cast(tf.shape(losses)[0], tf.float32)
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def gradients(inputs: Any, targets: Any) -> Any:
+    @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]
+    def flat_gradients(inputs: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
             total, samples = summed(inputs, targets, training=True)
         parts = tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero")
         return tf.concat([*(tf.reshape(part, [-1]) for part in parts), [total, samples]], axis=0)
 
-    @tf.function  # type: ignore[untyped-decorator]
+    def gradients(inputs: Any, targets: Any) -> NDArray[np.float32]:
+        if not len(targets):
+            return np.zeros(sum(sizes) + 2, np.float32)
+        summed_gradients: NDArray[np.float32] = flat_gradients(inputs, targets).numpy()
+        return summed_gradients
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def apply(flat: Any) -> None:
         parts = tf.split(flat, sizes)
         optimizer.apply([tf.reshape(p, v.shape) for p, v in zip(parts, variables, strict=True)], variables)
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]
     def losses(inputs: Any, targets: Any) -> Any:
         return tf.stack(summed(inputs, targets, training=False))
 

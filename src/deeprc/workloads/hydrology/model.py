@@ -46,7 +46,7 @@ class RiverModel:
         network = load_model(self.weights)
         parts = []
         for river in river_samples(frame, self.scaling, self.setup):
-            inputs = windows(river, river.days, self.setup.lookback_days)
+            inputs = windows(river.inputs, river.days, self.setup.lookback_days)
             mean, spread = self.scaling.target[river.basin]
             scaled = network.predict(inputs, batch_size=PREDICTION_BATCH, verbose=0)[:, 0]
             discharge = np.maximum(scaled.astype(np.float64) * spread + mean, 0.0)

@@ -74,10 +74,11 @@ def river_samples(frame: pl.DataFrame, scaling: Scaling, setup: Setup) -> list[R
     ]
 
 
-def windows(river: RiverSamples, days: NDArray[np.int64], lookback_days: int) -> NDArray[np.float32]:
-    """The windows that end on each of `days`: (day, lookback, column)."""
-    all_windows = np.lib.stride_tricks.sliding_window_view(river.inputs, lookback_days, axis=0)
-    return np.ascontiguousarray(all_windows[days - lookback_days + 1].transpose(0, 2, 1))
+def windows(inputs: NDArray[np.float32], ends: NDArray[np.int64], lookback_days: int) -> NDArray[np.float32]:
+    """The windows of `inputs` (day, column) that end on the days `ends`: (window, lookback, column)."""
+    rows: NDArray[np.int64] = ends[:, None] + np.arange(1 - lookback_days, 1)
+    taken: NDArray[np.float32] = inputs[rows]
+    return taken
 
 
 def sample_batches(
@@ -91,26 +92,24 @@ def sample_batches(
     Raises:
         DataError: there is none.
     """
-    days = [_days_within(river, *periods[river.basin]) for river in rivers]
-    day_of = np.concatenate(days)
-    river_of = np.repeat(np.arange(len(rivers)), [len(one) for one in days])
-    if not day_of.size:
+    inputs = np.concatenate([river.inputs for river in rivers])
+    targets = np.concatenate([river.targets for river in rivers])[:, None]
+    starts = np.cumsum([0, *(len(river.inputs) for river in rivers)])
+    # A river's days have full windows of its own, so none reaches into the river before it.
+    ends = np.concatenate(
+        [start + _days_within(river, *periods[river.basin]) for start, river in zip(starts, rivers, strict=False)]
+    )
+    if not ends.size:
         raise DataError(
             f"no window of {setup.lookback_days} days without a missing value in the training or validation "
             "period; choose a shorter lookback_days, or features with fewer gaps"
         )
 
     def take(indices: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        inputs = np.empty((len(indices), setup.lookback_days, rivers[0].inputs.shape[1]), np.float32)
-        targets = np.empty((len(indices), 1), np.float32)
-        for number, river in enumerate(rivers):
-            here = river_of[indices] == number
-            chosen = day_of[indices][here]
-            inputs[here] = windows(river, chosen, setup.lookback_days)
-            targets[here, 0] = river.targets[chosen]
-        return inputs, targets
+        chosen = ends[indices]
+        return windows(inputs, chosen, setup.lookback_days), targets[chosen]
 
-    return Batches(take, len(day_of), setup.batch_size, seed)
+    return Batches(take, len(ends), setup.batch_size, seed)
 
 
 def checked_frame(data: Dataset | pl.DataFrame, setup: Setup) -> pl.DataFrame:

@@ -37,7 +37,7 @@ def read_fields(
         path,
         frame,
         pl.col("fields").list.len() != len(columns),
-        f"has not the {len(columns)} fields {', '.join(columns)}",
+        f"does not have the {len(columns)} fields {', '.join(columns)}",
         "lines",
     )
     return frame.select(
