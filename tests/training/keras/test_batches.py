@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeprc.training.keras import Batches
@@ -11,6 +11,7 @@ from deeprc.training.keras import Batches
 sizes = st.integers(1, 5)
 
 
+@settings(deadline=None)
 @given(samples=st.integers(1, 60), batch_size=st.integers(1, 20), size=sizes, epoch=st.integers(0, 3))
 def test_ranks_together_see_what_one_rank_sees(samples: int, batch_size: int, size: int, epoch: int) -> None:
     """Step by step, the shares put together are the one-rank batch, and differ by one sample at most."""
@@ -27,6 +28,7 @@ def test_ranks_together_see_what_one_rank_sees(samples: int, batch_size: int, si
         assert max(lengths) - min(lengths) <= 1
 
 
+@settings(deadline=None)
 @given(samples=st.integers(1, 60), batch_size=st.integers(1, 20))
 def test_an_epoch_holds_every_sample_once(samples: int, batch_size: int) -> None:
     """No sample is dropped or repeated, shuffled or not."""

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -36,6 +36,7 @@ def test_by_hand() -> None:
     assert peak_error(observed, simulated, quantile=0.5) == pytest.approx((1 / 3 + 2 / 6) / 2)
 
 
+@settings(deadline=None)
 @given(flows, flows)
 def test_as_spotpy_computes_them(observed: np.ndarray, simulated: np.ndarray) -> None:
     """NSE and KGE agree with an independent implementation."""
@@ -62,6 +63,7 @@ def _spotpy_metrics() -> ModuleType:
     return module
 
 
+@settings(deadline=None)
 @given(flows)
 def test_a_perfect_simulation(observed: np.ndarray) -> None:
     """NSE, KGE and its components are 1, the peak error 0."""
@@ -72,6 +74,7 @@ def test_a_perfect_simulation(observed: np.ndarray) -> None:
     assert peak_error(observed, observed) == 0
 
 
+@settings(deadline=None)
 @given(flows)
 def test_the_mean_of_what_was_observed(observed: np.ndarray) -> None:
     """It has an NSE of 0, no variability, no bias, and no correlation."""
@@ -85,6 +88,7 @@ def test_the_mean_of_what_was_observed(observed: np.ndarray) -> None:
     assert score.bias == pytest.approx(1)
 
 
+@settings(deadline=None)
 @given(flows, st.floats(0.1, 10))
 def test_a_simulation_that_is_too_high_by_a_factor(observed: np.ndarray, factor: float) -> None:
     """Bias and variability are the factor, the correlation is 1, the peak error |factor - 1|."""
@@ -97,6 +101,7 @@ def test_a_simulation_that_is_too_high_by_a_factor(observed: np.ndarray, factor:
     assert peak_error(observed, factor * observed) == pytest.approx(abs(factor - 1), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(flows, st.integers(0, 2), st.booleans())
 def test_days_with_a_gap_are_left_out(observed: np.ndarray, at: int, in_simulated: bool) -> None:
     """A NaN on either side takes that day out of every metric, and only that day."""

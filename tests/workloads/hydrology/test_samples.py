@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeprc.workloads.hydrology.samples import fit_scaling, river_samples, sample_batches
@@ -27,6 +27,7 @@ rarely = st.integers(0, 9).map(lambda number: number == 9)
 days_with_gaps = st.lists(st.tuples(rarely, rarely, rarely), min_size=8, max_size=40)
 
 
+@settings(deadline=None)
 @given(days_with_gaps, st.integers(1, 4), st.integers(0, 2))
 def test_windows_are_those_found_by_hand(gaps: list[tuple[bool, bool, bool]], lookback: int, lead: int) -> None:
     """Every full window that ends on a day with a target is there once, holds its days and nothing else.
