@@ -9,16 +9,15 @@ import pytest
 from tests.ranks import run_on_ranks
 from tests.table.cases import CASES, JOINS
 from tests.table.compare import Launch, Result, assert_same, expected, run_cases
-from tests.table.data import frames
 
 ALL = tuple(CASES)
 FEW = ("join_inner", "group_sum", "group_lists", "sort_directions", "unique_first_ordered", "with_columns_mixed")
 LAUNCHES = {
     "solo": Launch("solo", 1, "even", ALL, ("mixed", "empty")),
-    "gloo2": Launch("gloo", 2, "even", ALL, tuple(frames())),
-    "gloo2_broadcast": Launch("gloo", 2, "even", tuple(JOINS), ("few", "mixed", "all_null"), broadcast=True),
-    "gloo3": Launch("gloo", 3, "last", ALL, ("mixed", "empty")),
-    "gloo4": Launch("gloo", 4, "even", ALL, ("few", "skewed")),
+    "gloo2": Launch("gloo", 2, "even", ALL, ("empty", "mixed", "distinct")),
+    "gloo2_broadcast": Launch("gloo", 2, "even", tuple(JOINS), ("few", "mixed"), broadcast=True),
+    "gloo3": Launch("gloo", 3, "last", ALL, ("mixed", "one_row")),
+    "gloo4": Launch("gloo", 4, "even", ALL, ("all_null", "skewed")),
     "mpi2": Launch("mpi", 2, "last", FEW, ("mixed", "empty")),
     "mpi3": Launch("mpi", 3, "even", FEW, ("skewed", "few")),
 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from deeprc.table.exchange import replicate
-from deeprc.table.expressions import is_row_wise, root_columns
+from deeprc.table.expressions import is_row_wise, plain_column, root_columns
 from deeprc.table.operators.shuffle import shuffle
 from deeprc.table.operators.whole import run_whole
 from deeprc.table.placement import Placement, key_columns, matching_keys
@@ -30,15 +30,15 @@ def run_join(node: Join, run: Execution) -> Stage:
     if not joins_locally(node):
         return run_whole(node, run)
     left, right = run.stage(node.left), run.stage(node.right)
-    if not node.nulls_equal:
-        left, right = _without_null_keys(node, left, right)
     left_match = matching_keys(left.placement, node.left_on)
     right_match = matching_keys(right.placement, node.right_on)
     if left_match is not None and left_match == right_match:
         return Stage(node.apply(left.frame, right.frame), left.placement)
     right_frame, sizes = run.measure(right.frame, node)
     if left_match is None and sum(size for _, size in sizes) <= BROADCAST_BYTES:
-        everywhere = replicate(right_frame, run.comm, f"{node.label()} (right to all)")
+        everywhere = replicate(
+            _that_can_match(right_frame, node, node.right_on), run.comm, f"{node.label()} (right to all)"
+        )
         return Stage(node.apply(left.frame, everywhere.lazy()), left.placement, left.streams)
     return _by_hash(node, left, right_frame, left_match, right_match, run)
 
@@ -57,9 +57,13 @@ def _by_hash(
     right_keys = [node.right_on[index] for index in chosen]
     left_frame = left.frame
     if left_match is None:
-        left_frame = shuffle(run.collect(left_frame, node), left_keys, run, f"{node.label()} (left)").lazy()
+        rows = run.collect(left_frame, node)
+        if node.how == "inner":
+            rows = _that_can_match(rows, node, node.left_on)
+        left_frame = shuffle(rows, left_keys, run, f"{node.label()} (left)").lazy()
     if chosen != right_match:
-        right = shuffle(right, right_keys, run, f"{node.label()} (right)")
+        rows = _that_can_match(right, node, node.right_on)
+        right = shuffle(rows, right_keys, run, f"{node.label()} (right)")
     return Stage(node.apply(left_frame, right.lazy()), _kept(node, left_keys))
 
 
@@ -68,11 +72,10 @@ def _kept(node: Join, left_keys: Sequence[pl.Expr]) -> Placement:
     return placement if placement is not None and set(placement) <= set(node.schema) else None
 
 
-def _without_null_keys(node: Join, left: Stage, right: Stage) -> tuple[Stage, Stage]:
+def _that_can_match(frame: pl.DataFrame, node: Join, keys: Sequence[pl.Expr]) -> pl.DataFrame:
     """A null matches nothing: such rows need not travel, nor crowd the one rank that null hashes to."""
-    right_rows = right.frame.filter(*(key.is_not_null() for key in node.right_on))
-    right = Stage(right_rows, right.placement, right.streams)
-    if node.how == "inner":
-        left_rows = left.frame.filter(*(key.is_not_null() for key in node.left_on))
-        left = Stage(left_rows, left.placement, left.streams)
-    return left, right
+    if node.nulls_equal:
+        return frame
+    names = [plain_column(key) for key in keys]
+    with_nulls = [name for name in names if name is not None and frame[name].null_count()]
+    return frame.drop_nulls(with_nulls) if with_nulls else frame

@@ -69,11 +69,11 @@ def sort_rows(
     """Sort the rows of all ranks by row-wise keys; return this rank's range of the order. Collective."""
     order = _Order(tuple(f"key{index}" for index in range(len(by))), tuple(descending), tuple(nulls_last))
 
-    def sorted_by_keys(rows: pl.DataFrame) -> pl.DataFrame:
+    def sorted_by_keys(rows: pl.DataFrame, stable: bool) -> pl.DataFrame:
         return rows.sort(list(by), descending=list(descending), nulls_last=list(nulls_last), maintain_order=stable)
 
     def local() -> tuple[pl.DataFrame, pl.DataFrame]:
-        rows = sorted_by_keys(compute(frame))
+        rows = sorted_by_keys(compute(frame), stable)
         return rows, rows.select(key.alias(name) for key, name in zip(by, order.names, strict=True))
 
     (rows, keys), _ = together(run.comm, f"sorting its part for {operator}", local, lambda _: None)
@@ -81,7 +81,8 @@ def sort_rows(
     rank, size = run.comm.rank, run.comm.size
     cuts = [0, *_cuts(keys, _splitters(samples, order, size), order, rank, size), rows.height]
     parts = [rows.slice(start, end - start) for start, end in pairwise(cuts)]
-    return sorted_by_keys(exchange(parts, run.comm, operator))
+    # What arrived is one sorted run from each rank, which a stable sort merges.
+    return sorted_by_keys(exchange(parts, run.comm, operator), stable=True)
 
 
 def _samples(keys: pl.DataFrame, rank: int) -> pl.DataFrame:
