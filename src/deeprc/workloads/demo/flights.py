@@ -26,7 +26,7 @@ def _check(arguments: dict[str, Any]) -> None:
 
 
 @checked_by(_check)
-def hourly_departures(
+def hourly_delays(
     comm: Communicator, flights: str = FLIGHTS, weather: str = WEATHER, planes: str = PLANES
 ) -> Dataset:
     """Join flights with weather and planes, and aggregate by airport and hour, gaps filled. Collective.
@@ -36,8 +36,8 @@ def hourly_departures(
 
     Returns:
         A dataset sorted by unique_id (the airport) and ds (the scheduled hour, UTC), one row for every hour of the
-        year: y (departures), mean_delay [min], seats, temp [degF], wind_speed [mph]. An hour without a
-        departure has y = 0 and no mean delay; weather that was not recorded is carried forward.
+        year: y (mean departure delay [min]), departures, seats, temp [degF], wind_speed [mph]. For an hour without
+        a departure y is interpolated between its neighbours; weather that was not recorded is carried forward.
 
     Raises:
         DataError: a file or a column is missing.
@@ -55,7 +55,7 @@ def hourly_departures(
         departed.select("origin", _HOUR, "tailnum", "dep_delay")
         .join(seats, on="tailnum", how="left")
         .group_by("origin", "ds")
-        .agg(pl.len().alias("y"), pl.col("dep_delay").mean().alias("mean_delay"), pl.col("seats").sum())
+        .agg(pl.len().alias("departures"), pl.col("dep_delay").mean().alias("y"), pl.col("seats").sum())
     )
     span = hourly.select(pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last")).gather()
     every_hour = from_polars(_calendar(comm, *span.row(0)), comm)
@@ -64,12 +64,13 @@ def hourly_departures(
         .join(observed, on=["origin", "ds"], how="left")
         .sort("origin", "ds")
         .with_columns(
-            pl.col("y", "seats").fill_null(0),
+            pl.col("departures", "seats").fill_null(0),
+            pl.col("y").interpolate().fill_null(0).over("origin"),
             pl.col("temp", "wind_speed").forward_fill().over("origin"),
         )
         .rename({"origin": "unique_id"})
         .sort("unique_id", "ds")
-        .persist("departures")
+        .persist("delays")
     )
 
 

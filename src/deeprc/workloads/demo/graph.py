@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from deeprc.spec.pipeline import Pipeline
 
-BACKTEST = {"horizon": 24, "lookback": 72, "season_length": 168, "windows": 7}
+BACKTEST = {"horizon": 24, "lookback": 72, "season_length": 24, "windows": 14}
 MAX_STEPS = 150
 EPOCHS = 20
 
@@ -23,12 +23,12 @@ def pipeline(*, max_steps: int = MAX_STEPS, epochs: int = EPOCHS) -> Pipeline:
     from deeprc.spec.task import TaskSpec
     from deeprc.workloads import demo, forecasting, hydrology
 
-    departures = TaskSpec.of("departures", demo.hourly_departures, ranks=2, comm="mpi")
+    delays = TaskSpec.of("delays", demo.hourly_delays, ranks=2, comm="mpi")
     fits = [
         TaskSpec.of(
             f"fit-{model}",
             forecasting.fit,
-            data=departures,
+            data=delays,
             model=model,
             **BACKTEST,
             max_steps=max_steps,
@@ -40,11 +40,11 @@ def pipeline(*, max_steps: int = MAX_STEPS, epochs: int = EPOCHS) -> Pipeline:
         "forecasts",
         forecasting.evaluate,
         fits,
-        title="Hourly departures, last week of the year",
-        unit="departures",
+        title="Departure delay, last two weeks of the year",
+        unit="min",
         max_plots=3,
     )
     rivers = TaskSpec.of("rivers", demo.clean_river_records, ranks=2, comm="gloo")
     model = TaskSpec.of("river-model", hydrology.train_lstm, rivers, ranks=2, comm="mpi", epochs=epochs, retries=1)
     hydrographs = TaskSpec.of("hydrographs", hydrology.evaluate, model, rivers)
-    return Pipeline(name="demo", tasks=(departures, *fits, forecasts, rivers, model, hydrographs))
+    return Pipeline(name="demo", tasks=(delays, *fits, forecasts, rivers, model, hydrographs))
