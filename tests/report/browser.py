@@ -33,10 +33,14 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         assert CHROMIUM and DRIVER
         self._driver = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
-        self._base = f"http://127.0.0.1:{self._port()}"
-        options = {"binary": CHROMIUM, "args": [*FLAGS, f"--user-data-dir={profile}"]}
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        try:
+            self._base = f"http://127.0.0.1:{self._port()}"
+            options = {"binary": CHROMIUM, "args": [*FLAGS, f"--user-data-dir={profile}"]}
+            wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+            answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        except BaseException:
+            self._driver.kill()
+            raise
         self._session = f"/session/{answer['sessionId']}"
 
     def _port(self) -> int:
@@ -103,6 +107,8 @@ class Browser:
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def close(self) -> None:
-        self._call("DELETE", self._session)
-        self._driver.terminate()
-        self._driver.wait(10)
+        try:
+            self._call("DELETE", self._session)
+        finally:
+            self._driver.terminate()
+            self._driver.wait(10)

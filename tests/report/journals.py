@@ -272,12 +272,12 @@ def forecast_metrics() -> MetricTable:
 
 def river_metrics() -> MetricTable:
     rows = {
-        "Fulda, LSTM": [0.842, 0.871, -11.2],
-        "Fulda, persistence": [0.793, 0.895, -1.0],
-        "Fulda, climatology": [0.214, 0.105, -64.0],
-        "Leaf River, LSTM": [0.768, 0.744, -18.9],
-        "Leaf River, persistence": [0.402, 0.688, -2.2],
-        "Leaf River, climatology": [0.061, -0.12, -81.0],
+        "Fulda: LSTM": [0.842, 0.871, -11.2],
+        "Fulda: persistence": [0.793, 0.895, -1.0],
+        "Fulda: climatology": [0.214, 0.105, -64.0],
+        "Leaf River: LSTM": [0.768, 0.744, -18.9],
+        "Leaf River: persistence": [0.402, 0.688, -2.2],
+        "Leaf River: climatology": [0.061, -0.12, -81.0],
     }
     return MetricTable("Rivers", ["NSE", "KGE", "peak error [%]"], rows, ["higher", "higher", ""])
 

@@ -164,4 +164,10 @@ def test_numbers_and_sizes() -> None:
     assert [formats.size(value) for value in (0, 999, 1500, 2_640_000, 5e12)] == [
         *("0 B", "999 B", "1.5 kB", "2.6 MB", "5.0 TB")
     ]
-    assert [formats.decimals(values) for values in ([3.2, 31.0], [0.87], [12345], [1e-9], [None])] == [2, 3, 0, None, 0]
+    assert [formats.decimals(values) for values in ([3.2, 31.5], [0.87], [731.0, 0], [1e-9], [None])] == [
+        2,
+        3,
+        0,
+        None,
+        0,
+    ]

@@ -110,13 +110,20 @@ def test_baseline_simulations_wait_to_be_switched_on(page: Element) -> None:
 
 
 def test_best_metric_of_each_column_stands_out_and_baselines_are_marked(page: Element) -> None:
-    """Best means lowest or highest as the table says; a column without a direction has no best."""
+    """Best is lowest or highest as the table says, within each river; a column without a direction has no best."""
     backtest = captioned(page, "Backtest of eleven models")
     best = [cell.text for cell in backtest.all("td", class_="best")]
     assert best == ["2.000 (best)", "2.900 (best)", "17.50 (best)", "0.610 (best)"]
     assert [row[0] for row in rows(backtest)][-1] == "SeasonalNaive baseline"
     rivers = captioned(page, "Rivers")
-    assert [cell.text for cell in rivers.all("td", class_="best")] == ["0.842 (best)", "0.895 (best)"]
+    assert [row[:3] for row in rows(rivers)] == [
+        ["Fulda: LSTM", "0.842 (best)", "0.871"],
+        ["Fulda: persistence baseline", "0.793", "0.895 (best)"],
+        ["Fulda: climatology baseline", "0.214", "0.105"],
+        ["Leaf River: LSTM", "0.768 (best)", "0.744 (best)"],
+        ["Leaf River: persistence baseline", "0.402", "0.688"],
+        ["Leaf River: climatology baseline", "0.061", "−0.120"],
+    ]
 
 
 def test_a_value_that_is_absent_is_a_dash(page: Element) -> None:
@@ -132,6 +139,8 @@ def test_timeline_has_a_lane_for_each_core_and_each_zygote(page: Element) -> Non
     assert len(lanes) == 4
     assert [bar.text for bar in timeline.all("i", class_="zygote")] == ["imports tables", "imports torch"]
     assert len(timeline.all("i", class_="failed")) == 2
+    keys = page.one("ul", class_="keys").text
+    assert "fit (forecasting)" in keys and "fit (hydrology)" in keys
     river = [bar for bar in timeline.all("i") if bar.text == "train-river-lstm"]
     assert len(river) == 2
     labels = {bar.text for bar in timeline.all("i")}

@@ -31,7 +31,7 @@ def test_summary_holds_the_numbers_of_the_demo(demo: Path) -> None:
     assert set(backtest) == {*MODELS, "SeasonalNaive"}
     assert backtest["NBEATS"]["MAE [departures / h]"] == 2.0
     assert backtest["TCN"]["MASE"] is None
-    assert summary["metrics"]["Rivers"]["Leaf River, LSTM"]["NSE"] == 0.768
+    assert summary["metrics"]["Rivers"]["Leaf River: LSTM"]["NSE"] == 0.768
     assert summary["tasks"]["flights"] == {
         "status": "succeeded",
         "seconds": 1.4,

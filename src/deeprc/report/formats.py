@@ -59,8 +59,8 @@ def decimals(values: Iterable[float | None]) -> int | None:
 
     None where no fixed number of places would do (values too small or too large).
     """
-    magnitudes = [abs(value) for value in values if value is not None and math.isfinite(value) and value]
-    if not magnitudes:
+    magnitudes = [abs(value) for value in values if value is not None and math.isfinite(value)]
+    if all(float(value).is_integer() for value in magnitudes):
         return 0
     largest = max(magnitudes)
     if not 1e-3 <= largest < 1e9:

@@ -10,7 +10,10 @@ from deeprc.journal.artifacts import Number
 from deeprc.report import formats
 from deeprc.report.charts.paths import bars_down_path, grid_path, line_path
 from deeprc.report.charts.scales import Tick, TimeAxis, value_ticks
-from deeprc.report.markup import Html, Node, data_block, element, join
+from deeprc.report.markup import Html, Node, data_block, element
+
+# With more points than this, strokes are thinner until the reader zooms in.
+DENSE_FROM = 400
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def figure(
         ),
         element("p", class_="spoken", aria_live="polite"),
         data_block(_hover_data(axis, numbered)),
-        class_="chart",
+        class_="chart dense" if len(axis.positions) > DENSE_FROM else "chart",
         id=identity,
         data_chart=True,
     )
@@ -103,7 +106,7 @@ def _numbered(panels: Sequence[Panel]) -> list[_Switch]:
 
 def _legend_entry(identity: str, switch: _Switch) -> Html:
     line = switch.line
-    swatch = join(Html('<svg class="swatch" viewBox="0 0 24 8" aria-hidden="true"><path d="M1 4H23"/></svg>'))
+    swatch = Html('<svg class="swatch" viewBox="0 0 24 8" aria-hidden="true"><path d="M1 4H23"/></svg>')
     box = element(
         "input",
         type="checkbox",
@@ -179,9 +182,15 @@ def _value_label(panel: Panel) -> str:
 
 def _time_labels(ticks: Sequence[Tick]) -> Html:
     labels = [
-        element("span", tick.label, class_=f"level-{tick.level}", style=f"left:{tick.at * 100:.2f}%") for tick in ticks
+        element("span", tick.label, class_=_label_class(tick), style=f"left:{tick.at * 100:.2f}%") for tick in ticks
     ]
     return element("div", labels, class_="time-axis", aria_hidden="true")
+
+
+def _label_class(tick: Tick) -> str:
+    """A label at either end is moved inwards, so that the frame does not cut it off."""
+    edge = " at-start" if tick.at < 0.02 else " at-end" if tick.at > 0.98 else ""
+    return f"level-{tick.level}{edge}"
 
 
 def _hover_data(axis: TimeAxis, numbered: Sequence[_Switch]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def exchanges_section(run: RunRecord) -> Section | None:
         return None
     all_sent = sum(total.sent for total in totals.values())
     rows = [_row(task, operator, total, all_sent) for (task, operator), total in totals.items()]
-    shown = table("Exchanges between ranks, by task and operator", _COLUMNS, rows)
+    shown = table("Exchanges between ranks, by task and operator", _COLUMNS, rows, class_="operators")
     if len(rows) > UNFOLDED:
         shown = folded(f"All {formats.count(len(rows), 'operator')}", shown)
     return section(
@@ -67,7 +67,7 @@ def _row(task: str, operator: str, total: _Total, all_sent: int) -> Html:
     share = total.sent / all_sent if all_sent else 0.0
     bar = element("div", element("i", style=f"width:{share * 100:.1f}%"), class_="share")
     return row(
-        operator,
+        element("code", operator),
         task,
         number_cell(str(len(total.seconds_by_rank))),
         number_cell(formats.size(total.sent)),

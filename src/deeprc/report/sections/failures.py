@@ -84,7 +84,8 @@ def _attempt(attempt: Attempt, failure: Event, of: int) -> Html:
 
 
 def _whereabouts(failure: Event) -> Iterable[str]:
-    names = (("rank", "rank"), ("node", "node"), ("signal", "signal"), ("exit_code", "exit code"))
+    how = ("exit_code", "exit code") if not failure.get("signal") else ("signal", "signal")
+    names = (("rank", "rank"), ("node", "node"), how)
     return [f"{shown} {failure[name]}" for name, shown in names if failure.get(name) not in (None, "")]
 
 

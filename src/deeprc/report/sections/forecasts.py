@@ -23,7 +23,7 @@ def forecasts_section(results: Results, points: int) -> Section | None:
     plots = results.forecasts
     if not plots:
         return None
-    styles = line_styles(_by_mean_rank(plots))
+    styles = line_styles(_drawn_first(plots))
     charts = [_chart(index, plot, styles, points) for index, plot in enumerate(plots, 1)]
     rest = charts[UNFOLDED:]
     return section(
@@ -54,18 +54,24 @@ def ranking(plot: ForecastPlot) -> list[tuple[str, float | None]]:
     return sorted(errors, key=lambda pair: (pair[1] is None, pair[1] or 0.0, pair[0]))
 
 
-def _by_mean_rank(plots: Sequence[ForecastPlot]) -> list[str]:
+def shown_at_first(plot: ForecastPlot) -> list[str]:
+    """The best models of a chart; a baseline is no model."""
+    return [model for model, _ in ranking(plot) if not is_baseline(model)][:SHOWN_AT_FIRST]
+
+
+def _drawn_first(plots: Sequence[ForecastPlot]) -> list[str]:
+    """Models that some chart draws at first, then the others, each by mean rank: the first get hues of their own."""
+    drawn = {model for plot in plots for model in shown_at_first(plot)}
     ranks: dict[str, list[int]] = {}
     for plot in plots:
         for rank, (model, _) in enumerate(ranking(plot)):
             ranks.setdefault(model, []).append(rank)
-    return sorted(ranks, key=lambda model: (fmean(ranks[model]), model))
+    return sorted(ranks, key=lambda model: (model not in drawn, fmean(ranks[model]), model))
 
 
 def _chart(index: int, plot: ForecastPlot, styles: Mapping[str, str], points: int) -> Html:
     ranked = ranking(plot)
-    models = [model for model, _ in ranked if not is_baseline(model)]
-    shown = set(models[:SHOWN_AT_FIRST])
+    shown = shown_at_first(plot)
     kept = thin([plot.actual, *plot.forecasts.values()], len(plot.times), points)
 
     def keep(values: Sequence[Number]) -> list[Number]:

@@ -67,7 +67,7 @@ def _totals(shared: int, copied: int) -> Html:
     """The share of each as one bar with its legend."""
     share = shared / (shared + copied) if shared + copied else 0.0
     words = f"{formats.size(shared)} shared ({share:.0%}), {formats.size(copied)} copied ({1 - share:.0%})"
-    bar = element("i", class_="shared", style=f"width:{share * 100:.2f}%")
+    bar = element("i", class_="partly" if 0 < share < 1 else None, style=f"width:{share * 100:.2f}%")
     return element(
         "div",
         element("p", element("strong", formats.size(shared)), f" shared ({share:.0%})", class_="shared-total"),

@@ -23,19 +23,37 @@ def metrics_section(results: Results) -> Section | None:
         "Metrics",
         "Metrics",
         element("div", [_table(metrics) for metrics in results.metrics], class_="tables"),
-        lead="The best value of each column is set in bold on a tint. A heading sorts by its column.",
+        lead="The best value of each column, for each river where there are several, is set in bold on a tint. "
+        "A heading sorts by its column.",
     )
 
 
 def best_rows(metrics: MetricTable, column: int) -> set[str]:
-    """Rows that hold the best value of a column; none where the table doesn't say what is better."""
+    """Rows that hold the best value of a column, within each subject where rows are named "subject: model".
+
+    None where the table doesn't say what is better, or where there is nothing to compare.
+    """
     better = metrics.better[column] if column < len(metrics.better) else ""
-    values = {name: _at(row_values, column) for name, row_values in metrics.rows.items()}
-    known = {name: value for name, value in values.items() if value is not None}
-    if better not in {"lower", "higher"} or len(known) < 2:
+    if better not in {"lower", "higher"}:
         return set()
-    best = min(known.values()) if better == "lower" else max(known.values())
-    return {name for name, value in known.items() if value == best}
+    best: set[str] = set()
+    for names in subjects(metrics):
+        values = {name: _at(metrics.rows[name], column) for name in names}
+        known = {name: value for name, value in values.items() if value is not None}
+        if len(known) > 1:
+            winner = min(known.values()) if better == "lower" else max(known.values())
+            best.update(name for name, value in known.items() if value == winner)
+    return best
+
+
+def subjects(metrics: MetricTable) -> list[list[str]]:
+    """Names of rows that may be compared: all, or those of each river where all are named "river: model"."""
+    if not all(": " in name for name in metrics.rows):
+        return [list(metrics.rows)]
+    groups: dict[str, list[str]] = {}
+    for name in metrics.rows:
+        groups.setdefault(name.partition(": ")[0], []).append(name)
+    return list(groups.values())
 
 
 def _at(values: Sequence[Number], column: int) -> Number:
@@ -65,18 +83,17 @@ def _heading(metrics: MetricTable, column: int) -> Column:
 
 
 def _sorted_names(metrics: MetricTable) -> list[str]:
-    """Best first by the first column that says what is better; rows without a value last."""
-    names = list(metrics.rows)
+    """Best first by the first column that says what is better, subject by subject; rows without a value last."""
     column = next((i for i, better in enumerate(metrics.better) if better in {"lower", "higher"}), None)
     if column is None:
-        return names
+        return list(metrics.rows)
     sign = 1.0 if metrics.better[column] == "lower" else -1.0
 
     def place(name: str) -> tuple[bool, float]:
         value = _at(metrics.rows[name], column)
         return value is None, sign * (value or 0.0)
 
-    return sorted(names, key=place)
+    return [name for names in subjects(metrics) for name in sorted(names, key=place)]
 
 
 def _row(name: str, values: Sequence[Number], best: Sequence[set[str]], places: Sequence[int | None]) -> Html:

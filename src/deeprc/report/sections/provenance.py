@@ -67,10 +67,11 @@ def _started_with(run: RunRecord) -> dict[str, Any]:
     }
     ranks = list(run.of_kind("rank.started"))
     if ranks:
-        took = sorted(float(event.get("seconds") or 0) for event in ranks)
+        took = sorted(float(event["seconds"]) for event in ranks if event.get("seconds") is not None)
         ways = sorted({str(event.get("start")) for event in ranks if event.get("start")})
         by = f" by {' and '.join(ways)}" if ways else ""
-        facts["ranks started"] = f"{len(ranks)}{by}, {formats.seconds(took[len(took) // 2])} each in the median"
+        median = f", {formats.seconds(took[len(took) // 2])} each in the median" if took else ""
+        facts["ranks started"] = f"{len(ranks)}{by}{median}"
     return facts
 
 

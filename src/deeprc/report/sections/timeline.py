@@ -89,8 +89,15 @@ def _legend(groups: Mapping[str, str], tasks: Iterable[Task]) -> Html:
 def _readable(group: str, groups: Iterable[str]) -> str:
     """A function without its module, unless two modules have one of that name."""
     module, _, name = group.rpartition(":")
-    alike = sum(other.rpartition(":")[2] == name for other in groups) > 1
-    return f"{name} ({module.rpartition('.')[2]})" if alike and module else name
+    others = [f".{other.rpartition(':')[0]}" for other in groups if other != group and other.endswith(f":{name}")]
+    if not others or not module:
+        return name
+    words = module.split(".")
+    for depth in range(1, len(words)):
+        end = ".".join(words[-depth:])
+        if not any(other.endswith(f".{end}") for other in others):
+            return f"{name} ({end})"
+    return f"{name} ({module})"
 
 
 def _lanes(run: RunRecord, tasks: Mapping[str, Task], clock: Clock, groups: Mapping[str, str]) -> Html:
