@@ -58,6 +58,8 @@ def read_manifest(path: Path) -> tuple[str, tuple[Part, ...]]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path} is not a dataset's manifest of the format {FORMAT!r}")
     try:
+        if not content["parts"]:
+            raise DataError(f"{path} lists no parts. Run the task that makes the dataset again")
         parts = tuple(Part(**{**part, "path": str(path.parent / part["path"])}) for part in content["parts"])
         return str(content["name"]), parts
     except (KeyError, TypeError) as error:

@@ -98,7 +98,8 @@ def part_schema(part: Part) -> pl.Schema:
 
 def damaged(part: Part, error: Exception) -> DataError:
     return DataError(
-        f"{part.path}, a part of a dataset, is damaged: {error}. Delete it and run the task that makes the dataset again"
+        f"{part.path}, a part of a dataset, is damaged: {error}. Delete it and run the task that makes the "
+        "dataset again"
     )
 
 

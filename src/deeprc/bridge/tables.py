@@ -54,7 +54,7 @@ def _why_copied(column: pl.Series, mapped: Sequence[MappedPart]) -> str:
     buffers = [buffer for chunk in _arrow_chunks(column) for buffer in chunk.buffers() if buffer and buffer.size]
     if all(any(part.holds(buffer.address) for part in mapped) for buffer in buffers):
         return ""
-    return "its place in the file is not aligned as Polars needs"
+    return "Polars lays out this column, or a part of it, in another way"
 
 
 def _arrow_chunks(column: pl.Series) -> list[pa.Array]:

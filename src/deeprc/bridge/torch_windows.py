@@ -60,8 +60,9 @@ class EpochSampler(Sampler[Any]):
         return self._windows.num_batches(self._batch_size_global, drop_last=self._drop_last)
 
     def __iter__(self) -> Iterator[Any]:
+        # A generator, since a DataLoader with workers asks for two iterators in a pass and reads from one.
         epoch, self.epoch = self.epoch, self.epoch + 1
-        return self._windows.batch_indices(self._batch_size_global, self._seed, epoch, self._drop_last)
+        yield from self._windows.batch_indices(self._batch_size_global, self._seed, epoch, self._drop_last)
 
 
 def window_dataset(windows: Windows) -> WindowItems:
