@@ -1,0 +1,67 @@
+"""A Lightning trainer for the ranks of a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from deeprc.communicator import Communicator, SoloCommunicator
+from deeprc.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    import pytorch_lightning as lightning
+
+IMPORTS = ("torch", "torch._dynamo", "torch.nn.parallel.distributed", "pytorch_lightning")
+"""Modules worth loading before a rank that trains is forked: imports only, no operation.
+
+torch._dynamo is loaded by the first optimizer of a process, which takes about a second.
+"""
+
+QUIET = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+
+
+def trainer(
+    comm: Communicator | None = None, *, find_unused_parameters: bool = False, **options: Any
+) -> lightning.Trainer:
+    """A trainer under which any LightningModule trains on the ranks of the task. Collective.
+
+    Each rank calls `fit` with the same module and data. Lightning gives each rank its part of a DataLoader
+    (unless `use_distributed_sampler=False`), so a global batch is `batch_size` of the DataLoader times the
+    ranks. Steps are reported to the run's journal, from rank 0. Logger, checkpoints, progress bar and summary
+    are off unless asked for.
+
+    Args:
+        comm: the task's communicator; None, or one rank, trains in this process alone.
+        find_unused_parameters: needed where some parameter has no part in the loss (`DistributedDataParallel`).
+        options: of `pytorch_lightning.Trainer`, except devices, num_nodes, strategy, which the task decides.
+
+    Raises:
+        MissingDependencyError: pytorch-lightning is not installed.
+        CommunicatorError: several ranks without a torch group: submit the task with comm="gloo" or "nccl".
+    """
+    try:
+        import pytorch_lightning as lightning
+        import torch
+    except ImportError as error:
+        raise MissingDependencyError("training needs Lightning: pip install 'deeprc[torch]'") from error
+    from deeprc.training.torch.environment import RankEnvironment
+    from deeprc.training.torch.progress import JournalProgress
+    from deeprc.training.torch.strategy import RankStrategy
+
+    comm = comm or SoloCommunicator()
+    callbacks = [*(options.pop("callbacks", None) or []), JournalProgress()]
+    on_gpu = torch.cuda.is_available() if comm.size == 1 else comm.backend == "nccl"
+    placed: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
+    if on_gpu:
+        placed.update(accelerator="cuda", devices=[torch.cuda.current_device()])
+    if comm.size == 1:
+        # Named, so that Lightning does not look for a cluster: its search starts MPI in this process.
+        placed.update(strategy="auto", plugins=[RankEnvironment(comm), *(options.pop("plugins", None) or [])])
+    else:
+        strategy = RankStrategy(comm, find_unused_parameters=find_unused_parameters)
+        placed.update(strategy=strategy, num_nodes=comm.size)
+    return lightning.Trainer(**{**QUIET, **options}, **placed, callbacks=callbacks)

@@ -1,0 +1,9 @@
+"""Forecasting of many series: eleven neural models, each a task, against a seasonal naive baseline."""
+
+from deeprc.workloads.forecasting.evaluation import BASELINE, evaluate
+from deeprc.workloads.forecasting.fitting import fit
+from deeprc.workloads.forecasting.forecast import Forecast
+from deeprc.workloads.forecasting.models import IMPORTS, MODELS
+from deeprc.workloads.forecasting.setup import ForecastSpec
+
+__all__ = ["BASELINE", "IMPORTS", "MODELS", "Forecast", "ForecastSpec", "evaluate", "fit"]

@@ -1,0 +1,103 @@
+"""The eleven models: NeuralForecast's, in sizes that a CPU core trains at some tens of milliseconds a step."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from deeprc.errors import MissingDependencyError, SpecError, valid_values
+from deeprc.training.torch import IMPORTS as TRAINING_IMPORTS
+from deeprc.workloads.forecasting.setup import ForecastSpec
+
+IMPORTS = (*TRAINING_IMPORTS, "pandas", "neuralforecast.models", "neuralforecast.tsdataset")
+"""Modules worth loading before a rank that fits a model is forked: imports only, no operation."""
+
+_MLP = {"mlp_units": [[128, 128]] * 3}
+_RECURRENT = {"encoder_hidden_size": 64, "encoder_n_layers": 1, "decoder_hidden_size": 64}
+_ATTENTION = {"hidden_size": 64, "conv_hidden_size": 64, "encoder_layers": 1, "dropout": 0.0}
+
+Options = Mapping[str, Any]
+
+
+def _deepar(spec: ForecastSpec) -> Options:
+    # Loss over the whole horizon: as many terms a window as the other models have.
+    return {"lstm_hidden_size": 64, "lstm_n_layers": 1, "lstm_dropout": 0.0, "h_train": spec.horizon}
+
+
+def _patchtst(spec: ForecastSpec) -> Options:
+    patch = min(16, spec.lookback)
+    sizes = {"hidden_size": 64, "linear_hidden_size": 128, "n_heads": 4, "encoder_layers": 2}
+    return {**sizes, "patch_len": patch, "stride": max(1, patch // 2)}
+
+
+_DEFAULTS: dict[str, Callable[[ForecastSpec], Options]] = {
+    "NBEATS": lambda spec: _MLP,
+    "NHITS": lambda spec: _MLP,
+    "LSTM": lambda spec: _RECURRENT,
+    "GRU": lambda spec: _RECURRENT,
+    "TCN": lambda spec: {"encoder_hidden_size": 32, "decoder_hidden_size": 64},
+    "DeepAR": _deepar,
+    "iTransformer": lambda spec: {"hidden_size": 64, "d_ff": 128, "n_heads": 4},
+    "VanillaTransformer": lambda spec: _ATTENTION,
+    "Autoformer": lambda spec: _ATTENTION,
+    "FEDformer": lambda spec: {**_ATTENTION, "modes": 8},
+    "PatchTST": _patchtst,
+}
+
+MODELS = tuple(_DEFAULTS)
+"""Names that `fit` takes."""
+
+
+def check_model(model: str) -> None:
+    """Refuse an unknown model.
+
+    Raises:
+        SpecError: with the valid names.
+    """
+    if model not in MODELS:
+        raise SpecError(f"unknown model {model!r}. {valid_values(str(model), MODELS, noun='model')}")
+
+
+def build(model: str, spec: ForecastSpec, n_series: int, trainer_options: Options) -> Any:
+    """A NeuralForecast model (a LightningModule) with fresh weights from `spec.seed`.
+
+    It takes batches that are cut into windows already (see `windows.py`), so it samples none itself.
+
+    Raises:
+        MissingDependencyError: neuralforecast is not installed.
+        SpecError: an option that the model does not have.
+    """
+    try:
+        import neuralforecast.models as library
+    except ImportError as error:
+        raise MissingDependencyError("the models need NeuralForecast: pip install 'deeprc[forecast]'") from error
+    kind = getattr(library, model)
+    _check_options(model, kind, spec.options)
+    own: dict[str, Any] = {
+        "h": spec.horizon,
+        "input_size": spec.lookback,
+        "max_steps": spec.max_steps,
+        "learning_rate": spec.learning_rate,
+        "scaler_type": spec.scaler,
+        "random_seed": spec.seed,
+        "batch_size": spec.batch_size,
+        "windows_batch_size": None,
+        "inference_windows_batch_size": 1024,
+        "valid_batch_size": 1024,
+        "val_check_steps": spec.max_steps,
+        **({"n_series": n_series} if kind.MULTIVARIATE else {}),
+    }
+    network = kind(**{**own, **_DEFAULTS[model](spec), **spec.options}, **trainer_options)
+    # Windows lie end to end in a batch: a step of a whole window finds each exactly once.
+    network.step_size = network.input_size + network.h
+    return network
+
+
+def _check_options(model: str, kind: type, options: Options) -> None:
+    decided = {"self", "h", "input_size", "max_steps", "learning_rate", "scaler_type", "random_seed", "n_series"}
+    decided |= {"windows_batch_size", "batch_size", "step_size", "trainer_kwargs"}
+    names = [name for name in inspect.signature(kind).parameters if name not in decided]
+    for name in options:
+        if name not in names:
+            raise SpecError(f"{model} has no option {name!r}. {valid_values(name, names, noun='option')}")

@@ -1,0 +1,117 @@
+"""From a table of series to arrays: checked, sorted, and cut into what is trained on and what is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from deeprc.errors import DataError, valid_values
+from deeprc.workloads.forecasting.setup import ForecastSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from deeprc.bridge import Dataset
+
+COLUMNS = ("unique_id", "ds", "y")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Series of one table. `values[i]` and `times[i]` are series `names[i]`, oldest row first, any length.
+
+    Times are datetime64 or integers, at even steps within a series; values are float64 without NaN.
+    """
+
+    names: tuple[str, ...]
+    times: tuple[NDArray[Any], ...]
+    values: tuple[NDArray[np.float64], ...]
+
+    def last(self, rows: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Times and values (series, rows) of the last rows of every series."""
+        return (
+            np.stack([times[-rows:] for times in self.times]),
+            np.stack([values[-rows:] for values in self.values]),
+        )
+
+    def without_last(self, rows: int) -> list[NDArray[np.float64]]:
+        """Values of every series except its last rows."""
+        return [values[:-rows] for values in self.values]
+
+    def aligned(self, rows: int) -> list[NDArray[np.float64]]:
+        """As `without_last`, cut to the time that all series share: what a multivariate model reads.
+
+        Raises:
+            DataError: the series do not end together, or have different time steps.
+        """
+        shortest = min(len(values) for values in self.values)
+        for name, times in zip(self.names, self.times, strict=True):
+            if not np.array_equal(times[-shortest:], self.times[0][-shortest:]):
+                raise DataError(
+                    f"series {name!r} and {self.names[0]!r} do not have the same times up to the same end; a model "
+                    "that reads all series together needs that: cut or fill them, or choose another model"
+                )
+        return [values[-shortest:-rows] for values in self.values]
+
+
+def read_panel(data: Dataset | pl.DataFrame, spec: ForecastSpec) -> Panel:
+    """The series of a table with columns unique_id, ds and y.
+
+    Raises:
+        DataError: a column is missing; a value is missing or not finite; a time is given twice or left out; or a
+            series is too short, with the rows it needs.
+    """
+    frame = data if isinstance(data, pl.DataFrame) else data.to_polars()
+    for column in COLUMNS:
+        if column not in frame.columns:
+            raise DataError(f"no column {column!r}. {valid_values(column, frame.columns, noun='column')}")
+    if frame.is_empty():
+        raise DataError("the table has no rows to forecast from")
+    if not (frame["ds"].dtype.is_temporal() or frame["ds"].dtype.is_integer()):
+        raise DataError(f"column 'ds' is {frame['ds'].dtype}; times must be dates, datetimes or integers")
+    if not frame["y"].dtype.is_numeric():
+        raise DataError(f"column 'y' is {frame['y'].dtype}; what is forecast must be numbers")
+    frame = frame.select(pl.col("unique_id").cast(pl.String), "ds", pl.col("y").cast(pl.Float64)).sort(COLUMNS[:2])
+    _check_values(frame)
+    series = frame.partition_by("unique_id", maintain_order=True)
+    for rows in series:
+        _check_series(rows, spec)
+    return Panel(
+        names=tuple(rows["unique_id"][0] for rows in series),
+        times=tuple(rows["ds"].to_numpy() for rows in series),
+        values=tuple(rows["y"].to_numpy() for rows in series),
+    )
+
+
+def _check_values(frame: pl.DataFrame) -> None:
+    bad = frame.filter(pl.any_horizontal(pl.all().is_null()) | ~pl.col("y").is_finite())
+    if len(bad):
+        row = bad.row(0, named=True)
+        raise DataError(
+            f"series {row['unique_id']!r}: y is {row['y']} at {row['ds']} ({len(bad)} such rows in all); "
+            "fill or drop them first"
+        )
+
+
+def _check_series(rows: pl.DataFrame, spec: ForecastSpec) -> None:
+    name = rows["unique_id"][0]
+    if len(rows) < spec.rows_needed:
+        raise DataError(
+            f"series {name!r} has {len(rows)} rows and needs at least {spec.rows_needed}: lookback={spec.lookback}, "
+            f"horizon={spec.horizon}, windows={spec.windows}, season_length={spec.season_length}; "
+            "make these smaller, or leave the series out"
+        )
+    times = rows["ds"].to_physical()
+    steps = times.diff().drop_nulls()
+    if steps.min() == 0:
+        raise DataError(f"series {name!r} has more than one row at {rows['ds'][steps.arg_min()]}")
+    # Half as long again as usual: months differ in length, a missing row doubles the step.
+    gap = steps.arg_max()
+    if gap is not None and steps[gap] > 1.5 * float(steps.median()):  # type: ignore[arg-type]
+        raise DataError(
+            f"series {name!r} has no row between {rows['ds'][gap]} and {rows['ds'][gap + 1]}; "
+            "a model reads rows as even steps of time: fill the gap first"
+        )

@@ -1,0 +1,69 @@
+"""What is forecast, from what, how long a model trains, and which rows are kept from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from deeprc.errors import SpecError, valid_values
+
+SCALERS = ("identity", "standard", "robust", "minmax", "revin")
+
+
+@dataclass(frozen=True)
+class ForecastSpec:
+    """The settings of a backtest; `fit` takes each by name.
+
+    A model reads `lookback` rows of a series and forecasts the `horizon` rows after them. The last
+    `windows * horizon` rows of every series are never trained on: the model forecasts them in `windows`
+    steps, each from the rows before it. `season_length` is the rows after which the series repeats itself
+    (24 for hourly rows with a daily rhythm): the baseline and MASE rest on it. `batch_size` counts windows of
+    one series, over all ranks. `scaler` is NeuralForecast's, applied to each window. `options` are
+    hyperparameters of the NeuralForecast model, over the defaults in `models.py`.
+    """
+
+    horizon: int = 24
+    lookback: int = 48
+    season_length: int = 24
+    windows: int = 1
+    max_steps: int = 500
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    scaler: str = "standard"
+    seed: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            least = 0 if each.name == "seed" else 1
+            if each.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise SpecError(f"{each.name}={value!r}: must be a whole number, at least {least}")
+        if not self.learning_rate > 0:
+            raise SpecError(f"learning_rate={self.learning_rate!r}: must be positive")
+        if self.scaler not in SCALERS:
+            raise SpecError(f"unknown scaler {self.scaler!r}. {valid_values(self.scaler, SCALERS, noun='scaler')}")
+
+    @property
+    def test_rows(self) -> int:
+        """Rows of each series kept from training."""
+        return self.windows * self.horizon
+
+    @property
+    def rows_needed(self) -> int:
+        """The least rows a series can have: one training window, one season, and the rows kept."""
+        return max(self.lookback + 1 + self.horizon, self.season_length + 1) + self.test_rows
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> ForecastSpec:
+        """A spec from settings by name.
+
+        Raises:
+            SpecError: an unknown setting, or a value that cannot be.
+        """
+        names = [each.name for each in fields(cls)]
+        for name in settings:
+            if name not in names:
+                raise SpecError(f"unknown setting {name!r}. {valid_values(name, names, noun='setting')}")
+        return cls(**settings)
