@@ -9,7 +9,8 @@ import pytest
 
 from deeprc.report import write_report
 from tests.report.browser import CHROMIUM, DRIVER, Browser
-from tests.report.journals import crowded_journal, demo_journal, empty_journal, hostile_journal, live_journal
+from tests.report.demo_journal import demo_journal
+from tests.report.journals import crowded_journal, empty_journal, hostile_journal, live_journal
 
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER),

@@ -15,7 +15,7 @@ from deeprc.report.charts import line_styles, thin, time_axis, value_ticks
 from deeprc.report.charts.paths import bars_down_path, line_path
 from deeprc.report.charts.scales import place
 from deeprc.report.sections.forecasts import mean_absolute_error, ranking
-from deeprc.report.sections.timeline import short_names
+from deeprc.report.sections.lanes import short_names
 from deeprc.report.tasks import Task
 
 

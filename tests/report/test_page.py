@@ -10,19 +10,8 @@ import pytest
 from deeprc.journal import Hydrograph, MetricTable, read_run
 from deeprc.report import write_report
 from deeprc.report.page import render
-from tests.report.journals import (
-    MODELS,
-    TRACEBACK,
-    Hostile,
-    Story,
-    begin,
-    crowded_journal,
-    demo_journal,
-    empty_journal,
-    hostile_journal,
-    hydrograph,
-    live_journal,
-)
+from tests.report.demo_journal import MODELS, TRACEBACK, demo_journal, hydrograph
+from tests.report.journals import Hostile, Story, begin, crowded_journal, empty_journal, hostile_journal, live_journal
 from tests.report.outline import Element, outline
 
 

@@ -12,7 +12,8 @@ from deeprc.journal import read_run
 from deeprc.report import history_rows, summarise, write_report
 from deeprc.report.tasks import queued_seconds, tasks_of
 from deeprc.report.verdict import verdict_of
-from tests.report.journals import MODELS, Story, begin, crowded_journal, demo_journal, empty_journal, live_journal
+from tests.report.demo_journal import MODELS, demo_journal
+from tests.report.journals import Story, begin, crowded_journal, empty_journal, live_journal
 
 
 @pytest.fixture(scope="module")

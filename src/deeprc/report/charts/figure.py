@@ -8,6 +8,7 @@ from typing import Any
 
 from deeprc.journal.artifacts import Number
 from deeprc.report import formats
+from deeprc.report.charts.frame import frame, spoken, zoom_buttons
 from deeprc.report.charts.paths import bars_down_path, grid_path, line_path
 from deeprc.report.charts.scales import Tick, TimeAxis, value_ticks
 from deeprc.report.markup import Html, Node, data_block, element
@@ -65,33 +66,24 @@ def figure(
     description: str,
     mark: Mark | None = None,
     zoom: bool = False,
-    switches: bool = True,
 ) -> Html:
     """Draw panels above one another. Values at None are gaps; `description` is read out instead of the lines."""
     numbered = _numbered(panels)
-    legend = [_legend_entry(identity, switch) for switch in numbered if switches]
+    legend = [_legend_entry(identity, switch) for switch in numbered]
     plots = [_plot(panel, axis, numbered, mark, description) for panel in panels]
     scales = [_value_axis(panel) for panel in panels]
+    corner = element("div", class_="corner")
     return element(
         "figure",
         element("figcaption", element("h3", title), element("p", axis.span, class_="span")),
         element("div", legend, class_="legend", role="group", aria_label=f"Lines of {title}"),
-        _tools(zoom, sum(not switch.line.shown for switch in numbered) > 0 and switches),
-        element(
-            "div",
-            element("div", scales, element("div", class_="corner"), class_="value-axes", aria_hidden="true"),
-            element(
-                "div",
-                element("div", plots, _time_labels(axis.ticks), class_="stretch"),
-                class_="viewport",
-                tabindex=0,
-                role="group",
-                aria_label=f"{title}: left and right arrow keys read out values",
-            ),
-            element("div", class_="readout", hidden=True),
-            class_="plots",
+        _tools(zoom, any(not switch.line.shown for switch in numbered)),
+        frame(
+            element("div", scales, corner, class_="value-axes", aria_hidden="true"),
+            [plots, _time_labels(axis.ticks)],
+            label=f"{title}: left and right arrow keys read out values",
         ),
-        element("p", class_="spoken", aria_live="polite"),
+        spoken(),
         data_block(_hover_data(axis, numbered)),
         class_="chart dense" if len(axis.positions) > DENSE_FROM else "chart",
         id=identity,
@@ -126,10 +118,7 @@ def _tools(zoom: bool, choice: bool) -> Html | None:
     if choice:
         buttons.append(element("button", "Show all", type="button", data_all=True, aria_pressed="false"))
     if zoom:
-        buttons += [
-            element("button", "−", type="button", data_zoom="out", aria_label="Zoom out", disabled=True),
-            element("button", "+", type="button", data_zoom="in", aria_label="Zoom in"),
-        ]
+        buttons += zoom_buttons()
     return element("div", buttons, class_="tools") if buttons else None
 
 
