@@ -30,6 +30,7 @@ def test_explain_shows_operators_and_exchanges() -> None:
         "exchange:",
         "GROUP",
         "exchange:",
+        "SELECT",
         "FILTER",
         "FRAMES",
     ]

@@ -14,13 +14,16 @@ from deeprc.table.operators.sort import run_sort
 from deeprc.table.operators.unique import run_unique
 from deeprc.table.operators.whole import run_step
 from deeprc.table.plan import GroupBy, Head, Join, Node, Sort, Source, Step, Unique
+from deeprc.table.pushdown import optimised
 from deeprc.table.stage import Execution, Stage, compute
 
 
 def run_plan(plan: Node, comm: Communicator) -> pl.DataFrame:
     """This rank's part of the plan's result. Collective."""
-    stage_of = _stage_alone if comm.size == 1 else _stage
-    return compute(Execution(comm, stage_of).stage(plan).frame)
+    if comm.size == 1:
+        return compute(Execution(comm, _stage_alone).stage(plan).frame)
+    part = compute(Execution(comm, _stage).stage(optimised(plan)).frame)
+    return part.select(plan.schema.names())
 
 
 def _stage_alone(node: Node, run: Execution) -> Stage:

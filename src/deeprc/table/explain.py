@@ -10,12 +10,14 @@ from deeprc.table.operators.join import BROADCAST_BYTES, joins_locally
 from deeprc.table.operators.sort import sorts_locally
 from deeprc.table.placement import Placement, after_step, key_columns, matching_keys
 from deeprc.table.plan import GroupBy, Head, Join, Node, Select, Sort, Source, Step, Unique
+from deeprc.table.pushdown import optimised
 
 _ONE_PLACE = "exchange: all rows to rank 0"
 
 
 def explain(plan: Node, size: int) -> str:
     """What runs, from the result down to the sources; a line that starts with "exchange" is where rows move."""
+    plan = optimised(plan) if size > 1 else plan
     exchanges = sum(line.strip().startswith("exchange") for line in _lines(plan, size, 0))
     head = f"{size} rank{'s' if size > 1 else ''}, {exchanges} exchange{'s' if exchanges != 1 else ''}"
     return "\n".join([head, *_lines(plan, size, 0)])

@@ -31,7 +31,7 @@ def run_group_by(node: GroupBy, run: Execution) -> Stage:
     """Run on all ranks; groups are where their keys hash to."""
     if not groups_locally(node):
         return run_whole(node, run)
-    stage = _needed_columns(node, run.stage(node.input))
+    stage = run.stage(node.input)
     if node.maintain_order:
         return _in_order_of_first_rows(node, stage, run)
     if matching_keys(stage.placement, node.keys) is not None:
@@ -43,15 +43,6 @@ def run_group_by(node: GroupBy, run: Execution) -> Stage:
             return _in_two_halves(node, halves, stage, run)
     arrived = shuffle(run.collect(stage.frame, node), node.keys, run, node.label())
     return Stage(node.apply(arrived.lazy()), key_columns(node.keys))
-
-
-def _needed_columns(node: GroupBy, stage: Stage) -> Stage:
-    schema = node.input.schema
-    needed = root_columns((*node.keys, *node.aggs), schema)
-    if len(needed) == len(schema):
-        return stage
-    kept = stage.frame.select([name for name in schema if name in needed])
-    return Stage(kept, stage.placement if set(stage.placement or ()) <= needed else None, stage.streams)
 
 
 def _in_two_halves(node: GroupBy, halves: Decomposed, stage: Stage, run: Execution) -> Stage:
