@@ -135,6 +135,16 @@ def test_a_traceback_is_for_those_who_ask(folder: Path) -> None:
     assert type(result.exception).__name__ == "SpecError"
 
 
+def test_a_run_goes_on_when_nobody_reads_its_output(folder: Path) -> None:
+    """`deeprc run ... | head` ends as the run does: a closed pipe stops the printing only."""
+    command = [sys.executable, "-m", "deeprc.cli.main", "run", "demo.yaml", "--run-dir", "kept"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(timeout=90) == 0, process.stderr
+    assert json.loads((folder / "kept/summary.json").read_text())["status"] == "succeeded"
+
+
 def still_runs(pid: int) -> bool:
     """Whether a process does; one that has ended and waits to be collected does not."""
     try:

@@ -11,6 +11,7 @@ from deeprc.cli.views import LiveView, PlainView, failures, result_table, view_f
 
 EVENTS: list[dict[str, Any]] = [
     {"time": 100.0, "kind": "run.started", "run": "r", "name": "demo"},
+    {"time": 100.0, "kind": "zygote.started", "node": "n7", "profile": "torch", "import_seconds": 3.0, "warning": ""},
     {"time": 100.1, "kind": "task.submitted", "task": "fit", "ranks": 2, "needs": []},
     {"time": 100.1, "kind": "task.submitted", "task": "best", "ranks": 1, "needs": ["fit"]},
     {"time": 100.5, "kind": "task.started", "task": "fit", "attempt": 1, "ranks": [{"rank": 0}, {"rank": 1}]},
@@ -24,7 +25,9 @@ EVENTS: list[dict[str, Any]] = [
         "task": "fit",
         "attempt": 1,
         "seconds": 0.5,
-        "message": "rank 1 was killed\nby signal 9",
+        "message": "was ended by SIGKILL\nthat is all",
+        "rank": 1,
+        "node": "n7",
         "output": "last words",
         "will_retry": True,
     },
@@ -68,11 +71,11 @@ def drawn(thing: Any, **options: Any) -> str:
 
 def test_progress_is_what_the_events_say() -> None:
     """State, ranks, attempts and how far rank 0 is, in the order of submission."""
-    half = fed(*EVENTS[:8])
+    half = fed(*EVENTS[:9])
     fit, best = half.tasks.values()
     assert (fit.status, fit.ranks, fit.fraction, fit.message) == ("running", 2, 0.25, "epoch 5")
     assert (best.status, half.count("waiting", "running"), half.warnings) == ("waiting", 2, ["fit: little memory"])
-    assert fed(*EVENTS[:9]).tasks["fit"].status == "retrying"
+    assert fed(*EVENTS[:10]).tasks["fit"].status == "retrying"
     again = fed(*EVENTS).tasks["fit"]
     assert (again.status, again.attempt, again.fraction) == ("running", 2, None)
 
@@ -98,9 +101,10 @@ def test_without_a_terminal_each_change_is_a_line() -> None:
             view.show(event)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     assert text.splitlines() == [
+        "[    0.0 s] n7: ready for torch after 3.0 s",
         "[    0.5 s] fit: started on 2 ranks",
         "[    0.8 s] warning: fit: little memory",
-        "[    1.0 s] fit: failed, will be tried again: rank 1 was killed",
+        "[    1.0 s] fit: failed, will be tried again: rank 1 on n7: was ended by SIGKILL",
         "[    1.1 s] fit: started on 2 ranks, attempt 2",
         "[    2.0 s] fit: succeeded in 0.9 s",
         "[    2.1 s] best: started on 1 rank",
@@ -114,7 +118,7 @@ def test_in_a_terminal_the_table_shows_every_task() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     with view_for(console, Progress()) as view:
         assert isinstance(view, LiveView)
-        for event in EVENTS[:8]:
+        for event in EVENTS[:9]:
             view.show(event)
         text = drawn(view)
     assert "fit" in text

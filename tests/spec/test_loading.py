@@ -218,8 +218,9 @@ def test_each_mistake_is_refused_with_its_line(case: str, tmp_path: Path) -> Non
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     """One reading names them all, in the order of their lines."""
-    text = f"session: {{core: 2}}\ntasks:\n  a: {{{RUN}halve, rank: 1}}\n  b: {{{RUN}clean, ranks: no}}\n"
-    assert [line.split(":")[1] for line in refusal(tmp_path, text)] == ["1", "3", "4"]
+    text = f"session: {{core: 2}}\ntasks:\n  a:\n    {RUN}halve\n    rank: 1\n    retries: x\n"
+    text += f"  b: {{{RUN}clean, ranks: no}}\n"
+    assert [line.split(":")[1] for line in refusal(tmp_path, text)] == ["1", "5", "6", "7"]
 
 
 def test_a_loop_s_mistake_is_told_once(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from deeprc.cli.progress import Progress
-from deeprc.cli.views import failures, result_table, view_for
+from deeprc.cli.views import console_for_results, failures, result_table, view_for
 from deeprc.spec import Pipeline
 
 
@@ -48,12 +48,6 @@ def execute(
     finally:
         _tell_outcome(console, progress, session.run_directory, out)
     return 0 if progress.all_succeeded else 1
-
-
-def console_for_results() -> Console:
-    """Standard output; a file or pipe has no width, so it gets one that shortens little."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
 
 
 def _tell_outcome(console: Console, progress: Progress, run_directory: Path, out: Path | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,19 +30,18 @@ def history(
 
 
 def _print_table(rows: list[HistoryRow]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from deeprc.cli.views import STYLES
+    from deeprc.cli.views import STYLES, console_for_results
 
-    table = Table("run", "started", "name", "status", "seconds", "tasks", box=None, padding=(0, 2, 0, 0))
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True
-    table.columns[4].justify = "right"
+    # A run's id begins with the time at which it started.
+    table = Table("run", "name", "status", "seconds", "tasks", box=None, padding=(0, 2, 0, 0))
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
+    table.columns[3].justify = "right"
     for row in rows:
-        started = datetime.fromtimestamp(row.started).isoformat(" ", "minutes") if row.started else ""
         counts = {"succeeded": row.succeeded, "failed": row.failed, "cancelled": row.cancelled}
         told = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         status = Text(row.status, style=STYLES.get(row.status, ""))
-        table.add_row(row.run, started, Text(row.name), status, f"{row.seconds:.1f}", told)
-    Console().print(table)
+        table.add_row(row.run, Text(row.name), status, f"{row.seconds:.1f}", told)
+    console_for_results().print(table)

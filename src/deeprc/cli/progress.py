@@ -59,6 +59,11 @@ class Progress:
         self.status = event["status"]
         return f"run {event['status']} after {event['seconds']:.1f} s"
 
+    def _zygote_started(self, event: Event) -> str:
+        if event.get("warning"):
+            self.warnings.append(f"{event.get('node')}: {event['warning']}")
+        return f"{event.get('node')}: ready for {event.get('profile')} after {event.get('import_seconds') or 0.0:.1f} s"
+
     def _task_submitted(self, event: Event) -> None:
         self._task(event).ranks = event.get("ranks", 1)
 
@@ -86,7 +91,7 @@ class Progress:
         task = self._task(event)
         task.status = "retrying" if event.get("will_retry") else "failed"
         task.seconds = event.get("seconds") or 0.0
-        task.message = failure_text(event)
+        task.message = failure_text(event, task.ranks)
         task.traceback, task.output = event.get("traceback") or "", event.get("output") or ""
         return f"{task.name}: {'failed, will be tried again' if event.get('will_retry') else 'failed'}: {task.message}"
 
@@ -101,10 +106,12 @@ class Progress:
         return f"warning: {self.warnings[-1]}"
 
 
-def failure_text(event: dict[str, Any]) -> str:
-    """The error and where it was raised, in one line."""
-    text = str(event.get("message") or event.get("error") or "no reason given")
-    return text.strip().splitlines()[0]
+def failure_text(event: dict[str, Any], ranks: int) -> str:
+    """The error, and which of several ranks it struck, in one line."""
+    text = str(event.get("message") or event.get("error") or "no reason given").strip().splitlines()[0]
+    if ranks > 1 and event.get("rank") is not None:
+        return f"rank {event['rank']} on {event.get('node') or 'its node'}: {text}"
+    return text
 
 
 def ranks_text(number: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,21 @@ STYLES = {
     "failed": "bold red",
     "cancelled": "yellow",
 }
+
+
+class _Output(Console):
+    """Standard output, which may go away (`deeprc run ... | head`): the run then goes on in silence."""
+
+    def on_broken_pipe(self) -> None:
+        # rich would exit here, and that in the thread of whoever prints.
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def console_for_results() -> Console:
+    """Standard output; a file or pipe has no width, so it gets one that shortens little."""
+    console = _Output()
+    return console if console.is_terminal else _Output(width=160)
 
 
 class View(Protocol):

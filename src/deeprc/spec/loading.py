@@ -91,10 +91,11 @@ class _Draft:
         Raises:
             Refusal: all problems, each located in the file.
         """
-        top = _mapping(content, (), PIPELINE_FIELDS, "pipeline")
+        top = self._known(content, (), PIPELINE_FIELDS, "pipeline")
         values = self._parameters(top.get("params"), params)
         name = substitute(top.get("name", default_name), values, ("name",))
-        with self._collect(("session",)):
+        session = SessionSpec()
+        with self._collect():
             session = self._session(top.get("session"), values)
         specs: list[TaskSpec] = []
         for key, task in self._task_mapping(top.get("tasks")).items():
@@ -119,8 +120,16 @@ class _Draft:
         except Refusal as refusal:
             self.problems += [problem.under(prefix) for problem in refusal.problems]
 
+    def _known(self, content: Any, where: Where, fields: Mapping[str, str], noun: str) -> dict[str, Any]:
+        """The fields of a mapping that may be there; those that may not are kept as problems."""
+        for key in _mapping(content, where, noun):
+            if key not in fields:
+                message = f"unknown field {key!r} in {noun}. {valid_values(key, fields, noun='field')}"
+                self.problems.append(Problem((*where, key), message))
+        return {key: value for key, value in content.items() if key in fields}
+
     def _parameters(self, own: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-        own = _mapping(own or {}, ("params",), None, "params")
+        own = _mapping(own or {}, ("params",), "params")
         for name in given:
             if name not in own:
                 message = f"no parameter {name!r} to set. {valid_values(name, own, noun='parameter')}"
@@ -134,11 +143,12 @@ class _Draft:
         return values
 
     def _session(self, content: Any, values: Mapping[str, Any]) -> SessionSpec:
-        fields = _mapping(substitute(content or {}, values), (), SESSION_FIELDS, "session")
+        where: Where = ("session",)
+        fields = self._known(substitute(content or {}, values, where), where, SESSION_FIELDS, "session")
         try:
             return SessionSpec(**{SESSION_FIELDS[key]: value for key, value in fields.items()})
         except Refusal as refusal:
-            raise _yaml_words(refusal) from None
+            raise _yaml_words(refusal, where=where) from None
 
     def _task_mapping(self, content: Any) -> dict[str, Any]:
         if isinstance(content, dict) and content:
@@ -148,7 +158,7 @@ class _Draft:
 
     def _tasks(self, key: str, content: Any, values: Mapping[str, Any]) -> Iterator[TaskSpec]:
         where: Where = ("tasks", key)
-        fields = _mapping(content, where, {**CALL_FIELDS, **RESOURCE_FIELDS}, "task")
+        fields = self._known(content, where, {**CALL_FIELDS, **RESOURCE_FIELDS}, "task")
         if not isinstance(fields.get("run"), str):
             message = f"task {key!r} needs run: 'package.module:function' or 'file.py:function'"
             raise Refusal([Problem((*where, "run"), message)])
@@ -164,7 +174,7 @@ class _Draft:
         args, kwargs = fields.get("args") or [], fields.get("with") or {}
         if not isinstance(args, list):
             raise Refusal([Problem((*where, "args"), f"args: takes a list, got {args!r}")])
-        _mapping(kwargs, (*where, "with"), None, "with")
+        _mapping(kwargs, (*where, "with"), "with")
         resources = {RESOURCE_FIELDS[key]: value for key, value in fields.items() if key in RESOURCE_FIELDS}
         try:
             return TaskSpec(
@@ -178,22 +188,16 @@ class _Draft:
             raise _yaml_words(refusal, f"task {name!r}: ", where) from None
 
 
-def _mapping(content: Any, where: Where, fields: Mapping[str, str] | None, noun: str) -> dict[str, Any]:
-    """`content` if it is a mapping of known fields; `fields` None allows any."""
-    if not isinstance(content, dict):
-        raise Refusal([Problem(where, f"{noun}: takes a mapping of fields, got {content!r}")])
-    unknown = [key for key in content if fields is not None and key not in fields]
-    if unknown and fields is not None:
-        raise Refusal(
-            Problem((*where, key), f"unknown field {key!r} in {noun}. {valid_values(key, fields, noun='field')}")
-            for key in unknown
-        )
-    return content
+def _mapping(content: Any, where: Where, noun: str) -> dict[str, Any]:
+    """`content` if it is a mapping."""
+    if isinstance(content, dict):
+        return content
+    raise Refusal([Problem(where, f"{noun}: takes a mapping of fields, got {content!r}")])
 
 
 def _loops(content: Any, values: Mapping[str, Any], where: Where) -> dict[str, list[Any]]:
     """The values of each loop variable."""
-    loops = _mapping(substitute(content or {}, values, where), where, None, "for")
+    loops = _mapping(substitute(content or {}, values, where), where, "for")
     for name, items in loops.items():
         if name in values:
             raise Refusal([Problem((*where, name), f"{name!r} is a parameter's name already")])
