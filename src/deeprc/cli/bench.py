@@ -21,6 +21,6 @@ def pipeline(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians are reported.")] = 3,
 ) -> None:
     """The same eleven models as batch jobs, and as one run."""
-    from deeprc.cli import bench_pipeline
+    from deeprc.cli.bench_pipeline import main
 
-    bench_pipeline.main(json, rounds=rounds)
+    main(json, rounds=rounds)
