@@ -82,6 +82,8 @@ def _failures(comm: rc.Communicator, missing: str) -> list[str]:
         lambda: table.with_columns(pl.col("w").cast(pl.Int64).cum_sum()).collect(),
         lambda: rc.from_polars(numbers.rename({"k": "z"}) if comm.rank else numbers, comm),
         lambda: table.write_parquet(f"{__file__}/nowhere"),
+        lambda: table.join(rc.from_polars(numbers), on="k"),
+        lambda: table.write_parquet(Path(missing).parent),
     ]
     messages = []
     for attempt in attempts:
@@ -96,10 +98,13 @@ def _failures(comm: rc.Communicator, missing: str) -> list[str]:
 
 def test_a_failure_on_one_rank_is_raised_on_all(tmp_path: Path) -> None:
     """The rank that failed raises its own error, the others one that names it; nobody waits."""
+    (tmp_path / "old.parquet").write_text("")
     first, second = run_on_ranks(_failures, str(tmp_path / "missing.csv"), size=2)
     assert "no error" not in first + second
     assert "missing.csv" in first[0] and "missing.csv" in second[0]
     for message in first[1:4]:
         assert message.startswith("DataError: rank 1 of 2 failed")
     assert "five is right out" in first[1] and "five is right out" in second[1]
+    assert "one communicator" in first[9] and "one communicator" in second[9]
+    assert "holds old.parquet" in first[10] and "holds old.parquet" in second[10]
     assert "same columns" in first[7] and first[7] == second[7]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import polars as pl
 import pytest
 from polars import selectors as cs
 
+from deeprc.table.decompose import decompose
 from deeprc.table.expressions import as_expressions, is_row_wise, root_columns
 from tests.table.data import SCHEMA
 
@@ -79,6 +82,18 @@ def test_row_wise(expression: pl.Expr) -> None:
 def test_not_row_wise(expression: pl.Expr) -> None:
     """These give another answer on a part, and are computed over the whole table."""
     assert not is_row_wise(expression, SCHEMA)
+
+
+def test_long_literals_and_functions_that_cannot_be_read() -> None:
+    """A long list to search costs little; what can't be serialised is taken to need everything."""
+    lock = threading.Lock()
+    opaque = pl.col("k").map_elements(lambda value: (lock, value)[1], return_dtype=pl.Int64)
+    long = pl.col("k").is_in(pl.Series(range(100_000)))
+    assert is_row_wise(long, SCHEMA)
+    assert root_columns([long], SCHEMA) == {"k"}
+    assert decompose([long.sum().alias("n")], SCHEMA, pl.Schema({"n": pl.UInt32()}), ordered=True) is None
+    assert not is_row_wise(opaque, SCHEMA)
+    assert root_columns([opaque], SCHEMA) == set(SCHEMA)
 
 
 def test_columns_that_are_read() -> None:

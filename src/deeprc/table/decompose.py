@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from deeprc.table.expressions import Tree, from_tree, is_row_wise, kind, reads_by_selector, tree
+from deeprc.table.expressions import Tree, from_tree, is_abridged, is_row_wise, kind, reads_by_selector, tree
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def decompose(aggs: Sequence[pl.Expr], before: pl.Schema, after: pl.Schema, *, o
     final: list[pl.Expr] = []
     for index, agg in enumerate(aggs):
         node = tree(agg)
-        if reads_by_selector(node):
+        if reads_by_selector(node) or is_abridged(node):
             return None
         name = agg.meta.output_name()
         while kind(node) == "Alias":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ import polars as pl
 Tree = Any
 
 _COLUMN = {"Column": ""}
+_LONG = 50_000
+_LONG_BYTES = re.compile(rf"\[[\d,]{{{_LONG},}}\]")
+_LEFT_OUT = "bytes left out"
 _LEAVES = frozenset({"Column", "Selector", "Element", "Field"})
 _CHILDREN: Mapping[str, tuple[str, ...]] = {
     "BinaryExpr": ("left", "right"),
@@ -48,8 +52,15 @@ def _as_expression(value: Any) -> pl.Expr:
 
 
 def tree(expression: pl.Expr) -> Tree:
-    """The expression as Polars serialises it: nested dicts, one key each, that name the kind of node."""
-    return json.loads(expression.meta.serialize(format="json"))
+    """The expression as Polars serialises it: nested dicts, one key each, that name the kind of node.
+
+    The bytes of long literals are left out. What can't be serialised, as a function that holds a lock, is "Opaque".
+    """
+    try:
+        text = expression.meta.serialize(format="json")
+    except pl.exceptions.PolarsError:
+        return {"Opaque": None}
+    return json.loads(_LONG_BYTES.sub(f'["{_LEFT_OUT}"]', text) if len(text) > _LONG else text)
 
 
 def kind(node: Tree) -> str:
@@ -113,7 +124,7 @@ def _is_nested(node: Tree, schema: pl.Schema) -> bool:
 
 def _separable(function: Mapping[str, Any]) -> bool:
     """Ask Polars about the function itself: its inputs replaced by columns, its literal arguments kept."""
-    inputs = [child if kind(child) == "Literal" else _COLUMN for child in function["input"]]
+    inputs = [child if kind(child) == "Literal" and not is_abridged(child) else _COLUMN for child in function["input"]]
     try:
         expression = from_tree({"Function": {**function, "input": inputs}})
         if inputs and all(kind(child) == "Literal" for child in inputs):
@@ -147,8 +158,14 @@ def root_columns(expressions: Iterable[pl.Expr], schema: pl.Schema) -> frozenset
 
 
 def reads_by_selector(node: Tree) -> bool:
-    """Whether which columns are read depends on the table: `pl.all()`, a pattern, a type."""
-    return '"Selector"' in json.dumps(_without_literals(node))
+    """Whether which columns are read depends on the table: `pl.all()`, a pattern, a type; or cannot be told."""
+    text = json.dumps(_without_literals(node))
+    return '"Selector"' in text or '"Opaque"' in text
+
+
+def is_abridged(node: Tree) -> bool:
+    """Whether bytes were left out, so that the tree can't be made an expression again."""
+    return f'"{_LEFT_OUT}"' in json.dumps(node)
 
 
 def _without_literals(node: Tree) -> Tree:

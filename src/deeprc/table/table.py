@@ -11,7 +11,7 @@ import polars as pl
 
 from deeprc.bridge import Dataset
 from deeprc.communicator import Communicator, SoloCommunicator
-from deeprc.errors import SpecError, valid_values
+from deeprc.errors import DataError, SpecError, valid_values
 from deeprc.table import plan
 from deeprc.table.exchange import gather, replicate, together
 from deeprc.table.execute import run_plan
@@ -100,6 +100,11 @@ class Table:
             raise SpecError(f"unknown how={how!r}. {valid_values(str(how), get_args(plan.JoinHow), noun='join')}")
         if not isinstance(other, Table):
             raise SpecError(f"join takes a Table, not {type(other).__name__}; deeprc.from_polars makes one")
+        if other.comm is not self.comm and (other.comm.size, self.comm.size) != (1, 1):
+            raise SpecError(
+                "join takes two tables of one communicator: pass the task's communicator to the function that makes "
+                "the other table too, as in deeprc.from_polars(frame, comm)"
+            )
         if (on is None) == (left_on is None and right_on is None) or (left_on is None) != (right_on is None):
             raise SpecError("join takes either on=, or both left_on= and right_on=")
         left_keys = as_expressions([on if left_on is None else left_on])
@@ -182,8 +187,14 @@ class Table:
         return Dataset.from_polars(self._part(f"persisting {name!r}"), name=name, comm=self.comm)
 
     def write_parquet(self, directory: str | Path) -> list[Path]:
-        """Compute; write one file for each rank into `directory`; return all their paths, in order. Collective."""
+        """Compute; write one file for each rank into `directory`; return all their paths, in order. Collective.
+
+        Raises:
+            DataError: the directory holds Parquet files that would stay beside the table's; nothing was computed.
+        """
         folder = Path(directory)
+        ours = {f"part-{rank:05d}.parquet" for rank in range(self.comm.size)}
+        together(self.comm, f"looking into {folder}", lambda: _refuse_others(folder, ours), lambda _: None)
         part = self._part(f"writing {folder}")
 
         def write() -> Path:
@@ -248,6 +259,13 @@ class GroupBy:
     def len(self, name: str = "len") -> Table:
         """The number of rows of each group."""
         return self.agg(pl.len().alias(name))
+
+
+def _refuse_others(folder: Path, ours: set[str]) -> None:
+    """A later scan of the folder would take another table's files for this one's."""
+    others = sorted(path.name for path in folder.glob("*.parquet") if path.name not in ours)
+    if others:
+        raise DataError(f"{folder} holds {', '.join(others[:3])} of another table: remove it, or choose another folder")
 
 
 def _for_each(flag: bool | Sequence[bool], count: int, name: str) -> tuple[bool, ...]:
