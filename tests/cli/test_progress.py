@@ -34,7 +34,7 @@ EVENTS: list[dict[str, Any]] = [
     {"time": 101.1, "kind": "task.started", "task": "fit", "attempt": 2, "ranks": [{"rank": 0}, {"rank": 1}]},
 ]
 ENDING_WELL: list[dict[str, Any]] = [
-    {"time": 102.0, "kind": "task.finished", "task": "fit", "attempt": 2, "seconds": 0.9, "result": "[red]0.5"},
+    {"time": 102.0, "kind": "task.finished", "task": "fit", "attempt": 2, "seconds": 0.9, "result": "[red]0.5\n  more"},
     {"time": 102.1, "kind": "task.started", "task": "best", "attempt": 1, "ranks": [{"rank": 0}]},
     {"time": 102.2, "kind": "task.finished", "task": "best", "attempt": 1, "seconds": 0.1, "result": "x"},
     {"time": 102.3, "kind": "run.finished", "status": "succeeded", "seconds": 2.3},
@@ -145,7 +145,7 @@ def test_the_result_table_has_a_row_for_each_task() -> None:
     """A result is shown as it is, not as markup."""
     text = drawn(result_table(fed(*EVENTS, *ENDING_WELL)))
     assert [line.split()[:2] for line in text.splitlines()[1:]] == [["fit", "succeeded"], ["best", "succeeded"]]
-    assert "[red]0.5" in text
+    assert "[red]0.5 more" in text
 
 
 def test_a_failure_is_shown_with_the_user_s_traceback() -> None:

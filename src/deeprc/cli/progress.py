@@ -84,7 +84,9 @@ class Progress:
 
     def _task_finished(self, event: Event) -> str:
         task = self._task(event)
-        task.status, task.seconds, task.message = "succeeded", event["seconds"], str(event.get("result") or "")
+        task.status, task.seconds = "succeeded", event["seconds"]
+        # In one line: a result's own text may have many.
+        task.message = " ".join(str(event.get("result") or "").split())
         return f"{task.name}: succeeded in {task.seconds:.1f} s"
 
     def _task_failed(self, event: Event) -> str:
