@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 
-from lightning_fabric.plugins.environments import ClusterEnvironment
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.utilities.rank_zero import rank_zero_only as fabric_rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from deeprc.communicator import Communicator
 
@@ -57,3 +59,12 @@ class RankEnvironment(ClusterEnvironment):
 
     def node_rank(self) -> int:
         return self._node_rank
+
+
+def set_lightning_rank(rank: int) -> None:
+    """Say which rank this process is where Lightning keeps it for the process's life, not a trainer's.
+
+    A warm rank serves one task after another: what is done on rank 0 only must follow the task at hand.
+    """
+    for rank_zero in (rank_zero_only, fabric_rank_zero_only):
+        rank_zero.rank = rank  # type: ignore[attr-defined]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning_fabric.utilities.rank_zero import rank_zero_only as fabric_rank_zero_only
-from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.strategies import DDPStrategy
 
 from deeprc.communicator import Communicator
-from deeprc.training.torch.environment import RankEnvironment
+from deeprc.training.torch.environment import RankEnvironment, set_lightning_rank
 
 
 class RankStrategy(DDPStrategy):
@@ -41,4 +39,4 @@ class RankStrategy(DDPStrategy):
         return {"num_replicas": self.world_size, "rank": self.global_rank}
 
     def set_world_ranks(self) -> None:
-        rank_zero_only.rank = fabric_rank_zero_only.rank = self.global_rank
+        set_lightning_rank(self.global_rank)

@@ -10,7 +10,15 @@ from deeprc.errors import MissingDependencyError
 if TYPE_CHECKING:
     import pytorch_lightning as lightning
 
-IMPORTS = ("torch", "torch._dynamo", "torch.nn.parallel.distributed", "pytorch_lightning")
+IMPORTS = (
+    "torch",
+    "torch._dynamo",
+    "torch.nn.parallel.distributed",
+    "pytorch_lightning",
+    "deeprc.training.torch.strategy",
+    "deeprc.training.torch.progress",
+    "deeprc.training.torch.batches",
+)
 """Modules worth loading before a rank that trains is forked: imports only, no operation.
 
 torch._dynamo is loaded by the first optimizer of a process, which takes about a second.
@@ -30,9 +38,10 @@ def trainer(
     """A trainer under which any LightningModule trains on the ranks of the task. Collective.
 
     Each rank calls `fit` with the same module and data. Lightning gives each rank its part of a DataLoader
-    (unless `use_distributed_sampler=False`), so a global batch is `batch_size` of the DataLoader times the
-    ranks. Steps are reported to the run's journal, from rank 0. Logger, checkpoints, progress bar and summary
-    are off unless asked for.
+    (shuffled anew, unless `use_distributed_sampler=False` or the loader has a DistributedSampler of its own),
+    so a global batch is `batch_size` of the DataLoader times the ranks; `StepSampler` splits a batch instead.
+    Steps are reported to the run's journal, from rank 0. Logger, checkpoints, progress bar and summary are off
+    unless asked for.
 
     Args:
         comm: the task's communicator; None, or one rank, trains in this process alone.
@@ -48,11 +57,12 @@ def trainer(
         import torch
     except ImportError as error:
         raise MissingDependencyError("training needs Lightning: pip install 'deeprc[torch]'") from error
-    from deeprc.training.torch.environment import RankEnvironment
+    from deeprc.training.torch.environment import RankEnvironment, set_lightning_rank
     from deeprc.training.torch.progress import JournalProgress
     from deeprc.training.torch.strategy import RankStrategy
 
     comm = comm or SoloCommunicator()
+    set_lightning_rank(comm.rank)
     callbacks = [*(options.pop("callbacks", None) or []), JournalProgress()]
     on_gpu = torch.cuda.is_available() if comm.size == 1 else comm.backend == "nccl"
     placed: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}

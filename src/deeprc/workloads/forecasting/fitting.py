@@ -16,7 +16,7 @@ from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.spec.imports import checked_by, imports
 from deeprc.training.torch import trainer
 from deeprc.workloads.forecasting.forecast import Forecast, backtest_of
-from deeprc.workloads.forecasting.models import IMPORTS, build, check_model
+from deeprc.workloads.forecasting.models import IMPORTS, WITH_UNUSED_WEIGHTS, build, check_model, load_library
 from deeprc.workloads.forecasting.panel import Panel, read_panel
 from deeprc.workloads.forecasting.setup import ForecastSpec
 
@@ -54,8 +54,9 @@ def fit(
 ) -> Forecast:
     """Train `model` on all series but their last `windows * horizon` rows, and forecast those. Collective.
 
-    The same seed, data and settings give the same forecast; on several ranks the same up to rounding, for
-    models without dropout or batch normalisation (those draw and average within a rank).
+    The same seed, data and settings give the same forecast; on several ranks the same up to rounding, but
+    for models that draw or compute over a rank's part of a batch: iTransformer (dropout), PatchTST (batch
+    normalisation), Autoformer (chooses its lags for a whole batch).
 
     Args:
         data: unique_id, ds, y: one row for each series and time, at even steps.
@@ -83,6 +84,7 @@ def fit(
     )
     comm = comm or SoloCommunicator()
     panel = read_panel(data, spec)
+    load_library()
     began = time.perf_counter()
     with _quiet():
         network = _train(panel, model, spec, comm)
@@ -114,7 +116,8 @@ def _train(panel: Panel, model: str, spec: ForecastSpec, comm: Communicator) -> 
         data = SeriesWindows(panel.without_last(spec.test_rows), length)
         sampler = StepSampler(len(data), batch_size=spec.batch_size, rank=comm.rank, size=comm.size, **steps)
     loader = DataLoader(data, sampler=sampler, batch_size=None)
-    trainer(comm, max_steps=spec.max_steps, use_distributed_sampler=False).fit(network, loader)
+    options = {"find_unused_parameters": model in WITH_UNUSED_WEIGHTS, "use_distributed_sampler": False}
+    trainer(comm, max_steps=spec.max_steps, **options).fit(network, loader)
     return network
 
 
@@ -137,7 +140,7 @@ def _predict(network: Any, panel: Panel, spec: ForecastSpec) -> NDArray[np.float
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice and announcements out of the task's output; its errors stay."""
+    """Keep Lightning's advice and announcements out of the task's output; its errors stay. Once it is imported."""
     loggers = [logging.getLogger(name) for name in _LOUD]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -10,7 +10,13 @@ from deeprc.errors import MissingDependencyError, SpecError, valid_values
 from deeprc.training.torch import IMPORTS as TRAINING_IMPORTS
 from deeprc.workloads.forecasting.setup import ForecastSpec
 
-IMPORTS = (*TRAINING_IMPORTS, "pandas", "neuralforecast.models", "neuralforecast.tsdataset")
+IMPORTS = (
+    *TRAINING_IMPORTS,
+    "pandas",
+    "neuralforecast.models",
+    "neuralforecast.tsdataset",
+    "deeprc.workloads.forecasting.windows",
+)
 """Modules worth loading before a rank that fits a model is forked: imports only, no operation."""
 
 _MLP = {"mlp_units": [[128, 128]] * 3}
@@ -48,6 +54,9 @@ _DEFAULTS: dict[str, Callable[[ForecastSpec], Options]] = {
 MODELS = tuple(_DEFAULTS)
 """Names that `fit` takes."""
 
+WITH_UNUSED_WEIGHTS = frozenset({"FEDformer"})
+"""Models with weights that no forecast depends on (FEDformer keeps projections that its Fourier blocks replace)."""
+
 
 def check_model(model: str) -> None:
     """Refuse an unknown model.
@@ -59,6 +68,19 @@ def check_model(model: str) -> None:
         raise SpecError(f"unknown model {model!r}. {valid_values(str(model), MODELS, noun='model')}")
 
 
+def load_library() -> Any:
+    """Import and return `neuralforecast.models`.
+
+    Raises:
+        MissingDependencyError: neuralforecast is not installed.
+    """
+    try:
+        import neuralforecast.models as library
+    except ImportError as error:
+        raise MissingDependencyError("the models need NeuralForecast: pip install 'deeprc[forecast]'") from error
+    return library
+
+
 def build(model: str, spec: ForecastSpec, n_series: int, trainer_options: Options) -> Any:
     """A NeuralForecast model (a LightningModule) with fresh weights from `spec.seed`.
 
@@ -68,10 +90,7 @@ def build(model: str, spec: ForecastSpec, n_series: int, trainer_options: Option
         MissingDependencyError: neuralforecast is not installed.
         SpecError: an option that the model does not have.
     """
-    try:
-        import neuralforecast.models as library
-    except ImportError as error:
-        raise MissingDependencyError("the models need NeuralForecast: pip install 'deeprc[forecast]'") from error
+    library = load_library()
     kind = getattr(library, model)
     _check_options(model, kind, spec.options)
     own: dict[str, Any] = {

@@ -104,13 +104,12 @@ def _check_series(rows: pl.DataFrame, spec: ForecastSpec) -> None:
             f"horizon={spec.horizon}, windows={spec.windows}, season_length={spec.season_length}; "
             "make these smaller, or leave the series out"
         )
-    times = rows["ds"].to_physical()
-    steps = times.diff().drop_nulls()
-    if steps.min() == 0:
-        raise DataError(f"series {name!r} has more than one row at {rows['ds'][steps.arg_min()]}")
+    steps = np.diff(rows["ds"].to_physical().to_numpy())
+    shortest, gap = int(steps.argmin()), int(steps.argmax())
+    if steps[shortest] == 0:
+        raise DataError(f"series {name!r} has more than one row at {rows['ds'][shortest]}")
     # Half as long again as usual: months differ in length, a missing row doubles the step.
-    gap = steps.arg_max()
-    if gap is not None and steps[gap] > 1.5 * float(steps.median()):  # type: ignore[arg-type]
+    if steps[gap] > 1.5 * np.median(steps):
         raise DataError(
             f"series {name!r} has no row between {rows['ds'][gap]} and {rows['ds'][gap + 1]}; "
             "a model reads rows as even steps of time: fill the gap first"
