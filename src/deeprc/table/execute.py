@@ -14,7 +14,7 @@ from deeprc.table.operators.sort import run_sort
 from deeprc.table.operators.unique import run_unique
 from deeprc.table.operators.whole import run_step
 from deeprc.table.plan import GroupBy, Head, Join, Node, Sort, Source, Step, Unique
-from deeprc.table.pushdown import optimised
+from deeprc.table.pushdown import optimised, uses
 from deeprc.table.stage import Execution, Stage, compute
 
 
@@ -22,7 +22,9 @@ def run_plan(plan: Node, comm: Communicator) -> pl.DataFrame:
     """This rank's part of the plan's result. Collective."""
     if comm.size == 1:
         return compute(Execution(comm, _stage_alone).stage(plan).frame)
-    part = compute(Execution(comm, _stage).stage(optimised(plan)).frame)
+    less = optimised(plan)
+    shared = frozenset(node for node, readers in uses(less).items() if readers > 1)
+    part = compute(Execution(comm, _stage, shared).stage(less).frame)
     return part.select(plan.schema.names())
 
 

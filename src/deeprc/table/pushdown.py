@@ -19,21 +19,21 @@ Columns = frozenset[str]
 
 def optimised(plan: Node) -> Node:
     """The plan with the same result, in the same order where one is promised, that moves fewer bytes."""
-    sunk = _Sinking(_uses(plan)).sink(plan)
-    return _Pruning(_uses(sunk)).prune(sunk, frozenset(sunk.schema))
+    sunk = _Sinking(uses(plan)).sink(plan)
+    return _Pruning(uses(sunk)).prune(sunk, frozenset(sunk.schema))
 
 
-def _uses(plan: Node) -> Counter[int]:
-    """How many operators read each node."""
-    uses: Counter[int] = Counter()
+def uses(plan: Node) -> Counter[int]:
+    """How many operators read each node, by its id."""
+    readers: Counter[int] = Counter()
     waiting = [plan]
     while waiting:
         node = waiting.pop()
         for source in node.inputs:
-            uses[id(source)] += 1
-            if uses[id(source)] == 1:
+            readers[id(source)] += 1
+            if readers[id(source)] == 1:
                 waiting.append(source)
-    return uses
+    return readers
 
 
 @dataclass(frozen=True)

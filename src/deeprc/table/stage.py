@@ -27,13 +27,19 @@ class Stage:
 
 @dataclass(frozen=True)
 class Execution:
-    """One run of a plan on one rank. A subplan that is used twice runs once."""
+    """One run of a plan on one rank. The `shared` nodes, which several operators read, run once.
+
+    Of all others nothing is kept: what an operator has read is freed when it has sent it on.
+    """
 
     comm: Communicator
     stage_of: Callable[[Node, Execution], Stage]
+    shared: frozenset[int] = frozenset()
     done: dict[int, Stage] = field(default_factory=dict)
 
     def stage(self, node: Node) -> Stage:
+        if id(node) not in self.shared:
+            return self.stage_of(node, self)
         if id(node) not in self.done:
             self.done[id(node)] = self.stage_of(node, self)
         return self.done[id(node)]

@@ -107,8 +107,8 @@ class Table:
             )
         if (on is None) == (left_on is None and right_on is None) or (left_on is None) != (right_on is None):
             raise SpecError("join takes either on=, or both left_on= and right_on=")
-        left_keys = as_expressions([on if left_on is None else left_on])
-        right_keys = as_expressions([on if right_on is None else right_on])
+        left_keys = self._expanded("join", [on if left_on is None else left_on])
+        right_keys = other._expanded("join", [on if right_on is None else right_on])
         for side, table, keys in (("left", self, left_keys), ("right", other, right_keys)):
             with as_data_error(f"join, {side} keys", table.columns):
                 pl.LazyFrame(schema=table.schema).select(*keys).collect_schema()
@@ -122,7 +122,7 @@ class Table:
             keys, named: columns or row-wise expressions.
             maintain_order: give groups in the order of their first rows.
         """
-        expressions = as_expressions(keys, named)
+        expressions = (*self._expanded("group_by", keys), *as_expressions((), named))
         if not expressions:
             raise SpecError("group_by takes at least one key; for the whole table use select(...)")
         with as_data_error("group_by", self.columns):
@@ -144,7 +144,7 @@ class Table:
             descending, nulls_last: for all keys, or one value for each.
             maintain_order: keep the order of rows with equal keys.
         """
-        expressions = self._expanded((by, *more))
+        expressions = self._expanded("sort", (by, *more))
         node = plan.Sort(
             self.node,
             expressions,
@@ -226,12 +226,12 @@ class Table:
             checked(node.schema)
         return Table(node, self.comm)
 
-    def _expanded(self, inputs: Iterable[Any]) -> tuple[pl.Expr, ...]:
+    def _expanded(self, operator: str, inputs: Iterable[Any]) -> tuple[pl.Expr, ...]:
         """Expressions, with a selector replaced by the columns it selects."""
         expressions: list[pl.Expr] = []
         for expression in as_expressions(inputs):
             if expression.meta.is_column_selection() and not expression.meta.is_column():
-                with as_data_error("sort", self.columns):
+                with as_data_error(operator, self.columns):
                     names = pl.LazyFrame(schema=self.schema).select(expression).collect_schema()
                 expressions.extend(pl.col(name) for name in names)
             else:
