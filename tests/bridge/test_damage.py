@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 import deeprc as rc
+from deeprc import bridge
 from deeprc.bridge import Dataset
 from tests.bridge.frames import numbers
 
@@ -49,7 +50,7 @@ def test_a_truncated_part_is_named(read: str) -> None:
         READERS[read](dataset)
 
 
-@pytest.mark.parametrize("read", [name for name in READERS if name not in ("open", "scan")])
+@pytest.mark.parametrize("read", [name for name in READERS if name != "open"])
 def test_a_damaged_part_is_named(read: str) -> None:
     """A file of the right size and wrong content is not mistaken for data."""
     dataset = Dataset.from_polars(numbers())
@@ -90,6 +91,14 @@ def test_frames_that_cannot_be_written_are_refused(root: Path) -> None:
     with pytest.raises(rc.DeepRCError, match="takes a Polars frame, not <class 'dict'>"):
         Dataset.from_polars({"a": [1]})  # type: ignore[arg-type]
     assert list(root.iterdir()) == []
+
+
+def test_a_root_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A path below a file, or without permission: the error says what to set."""
+    (tmp_path / "file").touch()
+    bridge.set_dataset_root(tmp_path / "file" / "datasets")
+    with pytest.raises(rc.DeepRCError, match=r"cannot make .*file/datasets.*Not a directory.*set_dataset_root"):
+        Dataset.from_polars(numbers())
 
 
 @pytest.mark.parametrize("limit", [0, 4096, 100_000])

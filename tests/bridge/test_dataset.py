@@ -47,6 +47,16 @@ def test_128_bit_integers_are_refused_by_arrow_alone() -> None:
             convert()
 
 
+def test_chosen_columns_are_read() -> None:
+    """In the order asked for, with a refusal of unknown ones; 128-bit integers beside them do no harm."""
+    for frame in (numbers(3), numbers(3, wide=pl.Series([1, 2, 3], dtype=pl.Int128))):
+        dataset = Dataset.from_polars(frame)
+        assert_frame_equal(dataset.to_polars(["level", "count"]), frame.select("level", "count"))
+        assert [entry.column for entry in dataset.ledger()] == ["level", "count"]
+        with pytest.raises(rc.DeepRCError, match=r"no column 'x'. Valid columns: count, level"):
+            dataset.to_polars(["x"])
+
+
 def test_a_frame_without_columns() -> None:
     """A frame of nothing is a dataset of nothing."""
     assert Dataset.from_polars(pl.DataFrame()).to_polars().shape == (0, 0)

@@ -34,16 +34,26 @@ def needs(library: Literal["torch", "tensorflow"]) -> Iterator[None]:
         ) from error
 
 
+def existing_columns(columns: Iterable[str], schema: pl.Schema) -> list[str]:
+    """The chosen columns, as a list.
+
+    Raises:
+        DataError: a column does not exist.
+    """
+    chosen = [columns] if isinstance(columns, str) else list(columns)
+    for name in chosen:
+        if name not in schema:
+            raise DataError(f"no column {name!r}. {valid_values(name, list(schema), noun='column')}")
+    return chosen
+
+
 def checked_columns(columns: Iterable[str] | None, schema: pl.Schema) -> list[str]:
     """The chosen columns, all of them by default.
 
     Raises:
         DataError: a column does not exist, or has no array form.
     """
-    chosen = list(schema) if columns is None else [columns] if isinstance(columns, str) else list(columns)
-    for name in chosen:
-        if name not in schema:
-            raise DataError(f"no column {name!r}. {valid_values(name, list(schema), noun='column')}")
+    chosen = list(schema) if columns is None else existing_columns(columns, schema)
     if unfit := [f"{name} ({schema[name]})" for name in chosen if not is_convertible(schema[name])]:
         fit = [name for name in schema if is_convertible(schema[name])]
         raise DataError(

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from numpy.typing import NDArray
 
-from deeprc.bridge.arrays import checked_columns, entries, numpy_columns, tensorflow_dataset, torch_tensors
+from deeprc.bridge.arrays import (
+    checked_columns,
+    entries,
+    existing_columns,
+    numpy_columns,
+    tensorflow_dataset,
+    torch_tensors,
+)
 from deeprc.bridge.columns import Converted
 from deeprc.bridge.ledger import Ledger, LedgerEntry
 from deeprc.bridge.manifest import read_manifest, write_manifest
@@ -131,25 +138,22 @@ class Dataset:
         return sum({part.path: part.num_bytes for part in self.parts}.values())
 
     def scan(self) -> pl.LazyFrame:
-        """The rows as a lazy frame: Polars reads only what the query needs.
-
-        Raises:
-            DataError: a part is missing or truncated.
-        """
-        for part in self.parts:
-            check_part(part)
-        return pl.concat(
-            [pl.scan_ipc(part.path, glob=False).slice(part.first_row, part.num_rows) for part in self.parts]
-        )
-
-    def to_polars(self) -> pl.DataFrame:
-        """The rows as a frame on the mapped files, with the very types that were written.
+        """The rows as a lazy frame on the mapped files, as `to_polars`: a query reads from disk what it touches.
 
         Raises:
             DataError: a part is missing, truncated or damaged.
         """
-        frame, entries = polars_frame(self.parts)
-        self._ledger.add(entries)
+        return self.to_polars().lazy()
+
+    def to_polars(self, columns: Iterable[str] | None = None) -> pl.DataFrame:
+        """The rows as a frame on the mapped files, with the very types that were written.
+
+        Raises:
+            DataError: an unknown column, or a part is missing, truncated or damaged.
+        """
+        names = None if columns is None else existing_columns(columns, self.schema)
+        frame, told = polars_frame(self.parts, names)
+        self._ledger.add(told)
         return frame
 
     def to_arrow(self) -> pa.Table:
@@ -159,8 +163,8 @@ class Dataset:
             DataError: a part is missing, truncated or damaged, or a column has a type that pyarrow lacks
                 (128-bit integers).
         """
-        table, entries = arrow_table(self.parts)
-        self._ledger.add(entries)
+        table, told = arrow_table(self.parts)
+        self._ledger.add(told)
         return table
 
     def to_numpy(self, columns: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
@@ -213,7 +217,7 @@ class Dataset:
         target: str,
         lookback: int,
         horizon: int,
-        features: Sequence[str] = (),
+        features: str | Sequence[str] = (),
         by: str | Sequence[str] = (),
         time: str | None = None,
         stride: int = 1,
@@ -239,7 +243,7 @@ class Dataset:
             DataError: an unknown or non-numeric column, a length less than 1, fewer windows than ranks (says how
                 many rows in a row are needed), or two rows of a group with one time.
         """
-        spec = WindowSpec(target, lookback, horizon, tuple(features), _names(by), time, stride, rank, size, dtype)
+        spec = WindowSpec(target, lookback, horizon, _names(features), _names(by), time, stride, rank, size, dtype)
         return Windows(self, spec)
 
     def ledger(self) -> list[LedgerEntry]:

@@ -1,13 +1,18 @@
-"""Mapping a part into memory, copy-on-write.
+"""Mapping a part into memory.
 
-The mapping is private and writable: what is made of it may be changed in place (`tensor.mul_(2)`) and pages
-that nobody changes stay shared with the page cache and all other ranks, while the file is never changed.
+Arrow and Polars get a read-only mapping that C++ owns. Not one that a Python object owns: Polars lets go of
+memory on its own threads, and to free a Python object there it would wait for the interpreter lock, which
+the thread that waits for Polars may hold.
+
+Arrays and tensors get a private, writable mapping of the same pages (copy-on-write): they may be changed in
+place (`tensor.mul_(2)`), pages that nobody changes stay shared with all ranks, and the file never changes.
 """
 
 from __future__ import annotations
 
 import mmap
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +28,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MappedPart:
-    """A part's rows as an Arrow table on the mapped file, and all bytes of the file as a writable array."""
+    """A part's rows as an Arrow table on `memory`, the mapped file."""
 
     table: pa.Table
-    memory: NDArray[np.uint8]
+    memory: pa.Buffer
+    path: str
 
     def holds(self, address: int) -> bool:
         """Whether an address is one of the mapping's."""
-        start = self.memory.ctypes.data
-        return start <= address < start + self.memory.nbytes
+        return bool(self.memory.address <= address < self.memory.address + self.memory.size)
 
     def view(self, buffer: pa.Buffer, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """A buffer of the table, writable: pyarrow itself gives only read-only views of what it read."""
-        start = buffer.address - self.memory.ctypes.data
+        """A buffer of the table as an array on the private mapping."""
+        start = buffer.address - self.memory.address
         count = buffer.size // dtype.itemsize
-        return self.memory[start : start + count * dtype.itemsize].view(dtype)
+        return self._private[start : start + count * dtype.itemsize].view(dtype)
+
+    @cached_property
+    def _private(self) -> NDArray[np.uint8]:
+        with Path(self.path).open("rb") as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
 
 
 def map_part(part: Part) -> MappedPart:
@@ -49,10 +59,10 @@ def map_part(part: Part) -> MappedPart:
     import pyarrow as pa
 
     check_part(part)
-    with Path(part.path).open("rb") as file:
-        memory = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
     try:
-        table = pa.ipc.open_file(pa.py_buffer(memory)).read_all()
+        with pa.memory_map(part.path) as file:
+            memory = file.read_buffer()
+            table = pa.ipc.open_file(memory).read_all()
     except pa.ArrowNotImplementedError as error:
         raise DataError(
             f"{part.path} cannot be mapped, since pyarrow lacks the type of a column: {error}. Cast 128-bit integers "
@@ -60,4 +70,4 @@ def map_part(part: Part) -> MappedPart:
         ) from error
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(part, error) from error
-    return MappedPart(table.slice(part.first_row, part.num_rows), memory)
+    return MappedPart(table.slice(part.first_row, part.num_rows), memory, part.path)

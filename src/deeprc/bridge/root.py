@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from deeprc.errors import DataError
+
 _root: Path | None = None
 
 
@@ -21,12 +23,20 @@ def dataset_root() -> Path:
     """The folder for new datasets, made if it does not exist, for its owner alone (0700).
 
     Outside a run, and with none set, it is a temporary folder that goes away with the process.
+
+    Raises:
+        DataError: it cannot be made.
     """
     global _root
     if _root is None:
         _root = Path(tempfile.mkdtemp(prefix="deeprc-datasets-"))
         atexit.register(_remove, _root, os.getpid())
-    _root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        _root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot make {_root}, the folder for datasets: {error.strerror}. Choose another with set_dataset_root"
+        ) from error
     return _root
 
 

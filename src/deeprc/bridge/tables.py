@@ -23,16 +23,19 @@ def arrow_table(parts: Sequence[Part]) -> tuple[pa.Table, list[LedgerEntry]]:
     return table, [LedgerEntry(name, "arrow", "shared", table[name].nbytes) for name in table.column_names]
 
 
-def polars_frame(parts: Sequence[Part]) -> tuple[pl.DataFrame, list[LedgerEntry]]:
+def polars_frame(parts: Sequence[Part], columns: Sequence[str] | None = None) -> tuple[pl.DataFrame, list[LedgerEntry]]:
     """The parts as chunks of one frame; on the mapped files where Polars takes their memory as it is."""
-    schemas = [part_schema(part) for part in parts]
-    if wide := [name for name, dtype in schemas[0].items() if dtype in (pl.Int128, pl.UInt128)]:
-        frames = [pl.read_ipc(part.path).slice(part.first_row, part.num_rows) for part in parts]
+    schema = part_schema(parts[0])
+    names = list(schema) if columns is None else list(columns)
+    if wide := [name for name, dtype in schema.items() if dtype in (pl.Int128, pl.UInt128)]:
+        for part in parts:
+            part_schema(part)
+        frames = [pl.read_ipc(part.path, columns=names).slice(part.first_row, part.num_rows) for part in parts]
         frame = pl.concat(frames, rechunk=False)
         reasons = dict.fromkeys(frame.columns, f"pyarrow, which maps the file, lacks the 128-bit integers of {wide}")
     else:
         mapped = [map_part(part) for part in parts]
-        frames = [pl.DataFrame(pl.from_arrow(part.table, rechunk=False)) for part in mapped]
+        frames = [pl.DataFrame(pl.from_arrow(part.table.select(names), rechunk=False)) for part in mapped]
         frame = pl.concat(frames, rechunk=False)
         reasons = {column.name: _why_copied(column, mapped) for column in frame}
     return frame, [

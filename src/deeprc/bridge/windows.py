@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,8 +45,8 @@ class WindowSpec:
 
     def __post_init__(self) -> None:
         for name in ("lookback", "horizon", "stride", "size"):
-            if getattr(self, name) < 1:
-                raise DataError(f"{name} must be 1 or more, not {getattr(self, name)}")
+            if not isinstance(value := getattr(self, name), Integral) or value < 1:
+                raise DataError(f"{name} must be a whole number, 1 or more, not {value!r}")
         if not 0 <= self.rank < self.size:
             raise DataError(f"rank {self.rank} is none of the {self.size} ranks 0 to {self.size - 1}")
         if self.dtype not in ("float32", "float64"):
@@ -251,7 +252,7 @@ def _keys(dataset: Dataset, spec: WindowSpec) -> pl.DataFrame:
     names = list(dict.fromkeys([*spec.by, *([spec.time] if spec.time else [])]))
     if not names:
         return pl.DataFrame({"": np.zeros(dataset.num_rows, np.bool_)})
-    return dataset.scan().select(names).collect()
+    return dataset.to_polars(names)
 
 
 def _ordered(column: Converted, found: Stretches) -> Converted:
