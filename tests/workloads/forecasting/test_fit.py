@@ -60,6 +60,22 @@ def test_training_improves_the_forecast() -> None:
     assert trained.metrics["MASE"] < fit(hourly(400), "NBEATS", **settings).metrics["MASE"]
 
 
+@pytest.mark.parametrize("size", [{"horizon": 1}, {"horizon": 1, "lookback": 4}, {"horizon": 30, "lookback": 2}])
+def test_any_horizon_and_lookback_will_do(size: dict[str, int]) -> None:
+    """Every model takes the shortest horizon and lookback, and a lookback shorter than the horizon."""
+    for model in MODELS:
+        assert np.isfinite(fit(hourly(), model, **{**SETTINGS, **size, "max_steps": 1}).predicted).all(), model
+
+
+def test_a_fit_leaves_no_seed_to_the_next_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning's seeds in the environment, which decide later shuffles, are as they were."""
+    monkeypatch.setenv("PL_GLOBAL_SEED", "77")
+    monkeypatch.delenv("PL_SEED_WORKERS", raising=False)
+    fit(hourly(), "NHITS", **SETTINGS)
+    assert os.environ["PL_GLOBAL_SEED"] == "77"
+    assert "PL_SEED_WORKERS" not in os.environ
+
+
 def test_a_forecast_travels() -> None:
     """A forecast survives pickling whole."""
     forecast = fit(hourly(), "NHITS", **SETTINGS)
@@ -88,6 +104,7 @@ def test_a_multivariate_model_refuses_series_that_end_apart() -> None:
     [
         ({"model": "NBEAT"}, "Did you mean 'NBEATS'"),
         ({"horizon": 0}, "horizon=0"),
+        ({"lookback": 1}, "lookback=1: must be a whole number, at least 2"),
         ({"scaler": "standrd"}, "Did you mean 'standard'"),
         ({"options": {"mlp_unit": 3}}, "Did you mean 'mlp_units'"),
         ({"options": {"max_steps": 3}}, "no option 'max_steps'"),

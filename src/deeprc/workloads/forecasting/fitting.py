@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from deeprc.bridge import Dataset
 
 _LOUD = ("pytorch_lightning", "lightning_fabric", "lightning_utilities")
+_SEEDS = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
 
 
 def _check_settings(arguments: dict[str, Any]) -> None:
@@ -86,7 +88,7 @@ def fit(
     panel = read_panel(data, spec)
     load_library()
     began = time.perf_counter()
-    with _quiet():
+    with _apart():
         network = _train(panel, model, spec, comm)
         seconds = time.perf_counter() - began
         # All ranks hold the same weights: one forecasts for all, and the forecast cannot differ between ranks.
@@ -139,10 +141,15 @@ def _predict(network: Any, panel: Panel, spec: ForecastSpec) -> NDArray[np.float
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice and announcements out of the task's output; its errors stay. Once it is imported."""
+def _apart() -> Iterator[None]:
+    """Keep what the libraries do to the process within the fit: a warm rank goes on to other tasks.
+
+    Lightning's advice and announcements stay out of the task's output, its errors do not. The seed that
+    NeuralForecast leaves in the environment would give ranks with different pasts different shuffles.
+    """
     loggers = [logging.getLogger(name) for name in _LOUD]
     levels = [logger.level for logger in loggers]
+    seeds = {name: os.environ.get(name) for name in _SEEDS}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch)\b")
         for logger in loggers:
@@ -152,3 +159,7 @@ def _quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+            for name, seed in seeds.items():
+                os.environ.pop(name, None)
+                if seed is not None:
+                    os.environ[name] = seed

@@ -38,7 +38,8 @@ def _patchtst(spec: ForecastSpec) -> Options:
 
 
 _DEFAULTS: dict[str, Callable[[ForecastSpec], Options]] = {
-    "NBEATS": lambda spec: _MLP,
+    # Its trend and seasonality stacks need more than one row to forecast.
+    "NBEATS": lambda spec: _MLP if spec.horizon > 1 else {**_MLP, "stack_types": ["identity"] * 3},
     "NHITS": lambda spec: _MLP,
     "LSTM": lambda spec: _RECURRENT,
     "GRU": lambda spec: _RECURRENT,
@@ -46,7 +47,8 @@ _DEFAULTS: dict[str, Callable[[ForecastSpec], Options]] = {
     "DeepAR": _deepar,
     "iTransformer": lambda spec: {"hidden_size": 64, "d_ff": 128, "n_heads": 4},
     "VanillaTransformer": lambda spec: _ATTENTION,
-    "Autoformer": lambda spec: _ATTENTION,
+    # The lags it chooses, factor * log(rows), are more than there are in the shortest windows.
+    "Autoformer": lambda spec: {**_ATTENTION, "factor": 3 if spec.lookback > 4 else 2},
     "FEDformer": lambda spec: {**_ATTENTION, "modes": 8},
     "PatchTST": _patchtst,
 }

@@ -37,7 +37,7 @@ class ForecastSpec:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            least = 0 if each.name == "seed" else 1
+            least = {"seed": 0, "lookback": 2}.get(each.name, 1)
             if each.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise SpecError(f"{each.name}={value!r}: must be a whole number, at least {least}")
         if not self.learning_rate > 0:
