@@ -91,18 +91,23 @@ def test_functions_of_a_script_and_their_state_travel(tmp_path: Path) -> None:
         import sys
         import deeprc as rc
         FACTOR = 3
+        def bad(argument):
+            raise KeyError(argument)  # the line to be shown
         def scaled(x):
             return x * FACTOR, sys.executable
         with rc.Session(cores=2) as session:
             offset = 4
             value, interpreter = session.submit(scaled, 2).result(timeout=60)
             print(session.submit(lambda x: x + offset, value).result(timeout=60), interpreter == sys.executable)
+            session.submit(bad, 1).exception()
+            print(session.submit(bad, 1).exception(timeout=60), file=sys.stderr)
     """)
     )
     done = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, timeout=90, check=False
     )
     assert done.stdout.strip() == "10 True", done.stderr
+    assert "raise KeyError(argument)  # the line to be shown" in done.stderr
     assert len(list((tmp_path / "deeprc-runs").iterdir())) == 1
 
 

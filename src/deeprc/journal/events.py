@@ -9,12 +9,12 @@ fields below. Readers must ignore fields they do not know.
 | run.finished | status ("succeeded", "failed", "interrupted"), seconds |
 | input | task, path, bytes, blake2b |
 | zygote.started | node, profile, import_seconds, start ("fork", "spawn"), warning |
-| rank.started | node, pid, profile, seconds, start ("fork", "spawn") |
+| rank.started | node, pid, profile |
 | rank.ended | node, pid, reason |
 | task.submitted | task, name, function, ranks, backend, threads, gpus, profile, needs [task] |
 | task.started | task, attempt, ranks [{rank, node, slot, pid}] |
 | task.finished | task, attempt, seconds, result (short text) |
-| task.failed | task, attempt, seconds, error, message, traceback, rank, node, output, will_retry |
+| task.failed | task, attempt, seconds, error, message, traceback, rank, node, output, signal, will_retry |
 | task.cancelled | task, reason |
 | progress | task, rank, done, total, message |
 | transfer | task, rank, dataset, column, to, mode ("shared", "copied"), bytes, reason |

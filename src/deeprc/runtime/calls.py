@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import types
+from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +16,20 @@ from deeprc.errors import SpecError
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
+def _code_with_file(code: types.CodeType) -> tuple[Any, ...]:
+    """As cloudpickle writes code, but with its file: a traceback then shows the user's own lines."""
+    make, arguments = cloudpickle.cloudpickle._code_reduce(code)
+    return _make_code, (code.co_filename, make, arguments)
+
+
+def _make_code(filename: str, make: Callable[..., types.CodeType], arguments: tuple[Any, ...]) -> types.CodeType:
+    return make(*arguments).replace(co_filename=filename)
+
+
 class _CallPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Writes a future, wherever it is nested, as the id of its task."""
+
+    dispatch_table = ChainMap({types.CodeType: _code_with_file}, cloudpickle.Pickler.dispatch_table)
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)

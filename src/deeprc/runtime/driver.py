@@ -345,7 +345,7 @@ class Driver:
         for listener in self._listeners:
             try:
                 listener(event)
-            except Exception:
+            except BaseException:
                 # A listener only watches: it must not stop the run.
                 traceback.print_exc()
 

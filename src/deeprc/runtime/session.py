@@ -253,7 +253,7 @@ class Session:
                 described=described,
             )
         )
-        fingerprint_inputs(task_name, [args, kwargs], self._fingerprinted, self._driver.record)
+        fingerprint_inputs(task_name, known_arguments(function, args, kwargs), self._fingerprinted, self._driver.record)
         return future
 
     def _check(self, function: Callable[..., Any], task: TaskSpec) -> None:

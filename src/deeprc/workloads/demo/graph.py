@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deeprc.spec.pipeline import Pipeline
 
-BACKTEST = {"horizon": 24, "lookback": 72, "season_length": 24, "windows": 14}
+BACKTEST: dict[str, Any] = {"horizon": 24, "lookback": 72, "season_length": 24, "windows": 14}
 MAX_STEPS = 150
 EPOCHS = 20
 
