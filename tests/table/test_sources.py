@@ -114,6 +114,23 @@ def test_parquet(folder: Path, size: int) -> None:
     assert sorted(target.iterdir()) == sorted(paths)
 
 
+def _folders(comm: rc.Communicator, folder: Path) -> tuple[pl.DataFrame, pl.Schema]:
+    table = rc.scan_parquet(folder, comm)
+    return table.gather(), table.schema
+
+
+def test_columns_from_folder_names(tmp_path: Path) -> None:
+    """Values that stand in folders' names have one type on all ranks, though one rank sees only numbers."""
+    for site, rows in (("1", 9), ("2", 1), ("north", 3)):
+        folder = tmp_path / f"site={site}"
+        folder.mkdir()
+        pl.DataFrame({"row": range(rows)}).write_parquet(folder / "part.parquet")
+    whole = pl.scan_parquet(tmp_path, hive_partitioning=True).collect()
+    for rows, schema in run_on_ranks(_folders, tmp_path, size=3):
+        assert schema["site"] == pl.String
+        assert_frame_equal(rows, whole)
+
+
 def _persisted(comm: rc.Communicator) -> tuple[rc.Dataset, pl.DataFrame]:
     table = rc.from_polars(frames()["mixed"] if comm.rank == 0 else None, comm)
     dataset = table.sort("i", "k", maintain_order=True).persist("rows")

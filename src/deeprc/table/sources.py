@@ -119,6 +119,9 @@ def _scan(
     if scan is pl.scan_csv and not options.keys() & {"schema", "new_columns", "with_column_names"}:
         options["schema_overrides"] = _file_columns(schema, options)
 
+    if options.get("hive_partitioning") and "hive_schema" not in options:
+        options["hive_schema"] = {name: schema[name] for name in _folder_columns(files) if name in schema}
+
     def load(comm: Communicator) -> pl.LazyFrame:
         if comm.size == 1:
             frame = scan([readable(file) for file in files], **options)
@@ -133,6 +136,11 @@ def _file_columns(schema: pl.Schema, options: Mapping[str, Any]) -> dict[str, pl
     """The types that rank 0 inferred, for all ranks; columns that the scan itself adds are not in the file."""
     added = {options.get("row_index_name"), options.get("include_file_paths")}
     return {name: dtype for name, dtype in schema.items() if name not in added}
+
+
+def _folder_columns(files: Sequence[str]) -> set[str]:
+    """Columns whose values stand in the folders' names, as in `year=2024/part.parquet`."""
+    return {part.partition("=")[0] for file in files for part in Path(file).parts[:-1] if "=" in part}
 
 
 def _load_share(

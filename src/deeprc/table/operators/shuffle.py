@@ -50,11 +50,15 @@ def shrinks(stage: Stage, keys: Sequence[pl.Expr], node: Node, run: Execution) -
         if distinct < 0.75 * rows:
             return stage, True
     frame = run.collect(stage.frame, node)
-    step = max(1, frame.height // _SAMPLE_ROWS)
-    sample = compute(frame.gather_every(step).lazy().select(*keys))
-    groups = estimated_groups(sample.height, sample.n_unique() if sample.height else 0, frame.height)
-    totals = run.comm.all_gather((frame.height, groups))
-    shrink = sum(count for _, count in totals) < 0.5 * sum(height for height, _ in totals)
+
+    def estimate() -> float:
+        sample = compute(frame.gather_every(max(1, frame.height // _SAMPLE_ROWS)).lazy().select(*keys))
+        return estimated_groups(sample.height, sample.n_unique() if sample.height else 0, frame.height)
+
+    _, totals = together(
+        run.comm, f"computing the keys of {node.label()}", estimate, lambda groups: (frame.height, groups)
+    )
+    shrink = sum(groups for _, groups in totals) < 0.5 * sum(height for height, _ in totals)
     return Stage(frame.lazy(), stage.placement), shrink
 
 
