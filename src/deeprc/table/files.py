@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import glob
+import os
+import shutil
+import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 import polars as pl
 
@@ -61,22 +66,51 @@ def _at_least_one(found: list[str], refusal: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def readable(path: str) -> str | bytes:
-    """What Polars can open: the path, or for a zip archive of one table its unpacked bytes.
+class Opener:
+    """Paths that Polars can open, for paths that users give; an unpacked archive lives as long as this does.
 
-    Raises:
-        DataError: the archive is broken, or does not hold exactly one file.
+    It is unpacked into a file without a name, which no crash leaves behind. Not into a Python object: Polars
+    lets go of its input on threads of its own, which would then wait for the interpreter lock.
     """
-    if not path.lower().endswith(".zip"):
-        return path
+
+    def __init__(self) -> None:
+        self._unpacked: dict[str, tuple[IO[bytes], str]] = {}
+
+    def __call__(self, path: str) -> str:
+        """The path, or for a zip archive that of its one unpacked table.
+
+        Raises:
+            DataError: the archive is broken, or does not hold exactly one file.
+        """
+        if not path.lower().endswith(".zip"):
+            return path
+        if path not in self._unpacked:
+            self._unpacked[path] = _unpack(path)
+        return self._unpacked[path][1]
+
+
+def _unpack(path: str) -> tuple[IO[bytes], str]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
             if len(names) != 1:
                 raise DataError(f"{path!r} holds {len(names)} files: {names[:5]}. Unpack it, and name the one to read")
-            return archive.read(names[0])
+            file, name = _nameless_file()
+            with archive.open(names[0]) as packed:
+                shutil.copyfileobj(packed, file, 1 << 20)
+            file.flush()
+            return file, name
     except zipfile.BadZipFile as error:
         raise DataError(f"{path!r} is not a zip archive: {error}") from error
+
+
+def _nameless_file() -> tuple[IO[bytes], str]:
+    """An open file that goes when it is closed, and a path to it that this process can open again."""
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("deeprc-unpacked")
+        return os.fdopen(descriptor, "w+b"), f"/proc/self/fd/{descriptor}"
+    file = tempfile.NamedTemporaryFile(prefix="deeprc-unpacked-")  # noqa: SIM115 (its user closes it)
+    return cast(IO[bytes], file), file.name
 
 
 def share_of(files: Sequence[str], count_rows: Callable[[str], int], limit: int | None, comm: Communicator) -> Share:

@@ -13,7 +13,7 @@ from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.errors import DataError
 from deeprc.table import plan
 from deeprc.table.exchange import together
-from deeprc.table.files import Source, expand, readable, rows_in, share_of
+from deeprc.table.files import Opener, Source, expand, rows_in, share_of
 from deeprc.table.schema import as_data_error, checked
 from deeprc.table.table import Table
 
@@ -104,13 +104,14 @@ def _scan(
     comm = comm or SoloCommunicator()
     options = dict(options)
     limit = options.pop("n_rows", None)
+    opener = Opener()
 
     def describe() -> tuple[tuple[str, ...], pl.Schema] | None:
         if comm.rank:
             return None
         files = expand(source, suffixes)
         with as_data_error(f"{what} {', '.join(files[:3])}"):
-            schema = checked(scan([readable(file) for file in files], **options).collect_schema())
+            schema = checked(scan([opener(file) for file in files], **options).collect_schema())
         return files, schema
 
     _, found = together(comm, f"opening {source}", describe, lambda result: result)
@@ -124,9 +125,9 @@ def _scan(
 
     def load(comm: Communicator) -> pl.LazyFrame:
         if comm.size == 1:
-            frame = scan([readable(file) for file in files], **options)
+            frame = scan([opener(file) for file in files], **options)
             return frame if limit is None else frame.head(limit)
-        return _load_share(files, scan, options, limit, comm)
+        return _load_share(files, opener, scan, options, limit, comm)
 
     name = files[0] if len(files) == 1 else f"{len(files)} files from {files[0]}"
     return Table(plan.Source(f"{what} {name}", schema, load), comm)
@@ -144,16 +145,16 @@ def _folder_columns(files: Sequence[str]) -> set[str]:
 
 
 def _load_share(
-    files: Sequence[str], scan: Scan, options: Mapping[str, Any], limit: int | None, comm: Communicator
+    files: Sequence[str], opener: Opener, scan: Scan, options: Mapping[str, Any], limit: int | None, comm: Communicator
 ) -> pl.LazyFrame:
     counting = {key: value for key, value in options.items() if key not in ("row_index_name", "include_file_paths")}
-    share = share_of(files, lambda file: rows_in(scan(readable(file), **counting)), limit, comm)
+    share = share_of(files, lambda file: rows_in(scan(opener(file), **counting)), limit, comm)
     if options.get("row_index_name"):
         options = {**options, "row_index_offset": options.get("row_index_offset", 0) + share.before}
     frame, _ = together(
         comm,
         "opening its share of the files",
-        lambda: scan([readable(file) for file in share.files], **options).slice(share.offset, share.length),
+        lambda: scan([opener(file) for file in share.files], **options).slice(share.offset, share.length),
         lambda _: None,
     )
     return frame
