@@ -62,20 +62,6 @@ def test_one_rank_that_cannot_write_fails_all(failing: str, expected: str) -> No
         raise rc.DeepRCError(results[0][0])
 
 
-def _rows_of_all(comm: rc.Communicator) -> list[int]:
-    frame = pl.DataFrame({"row": np.arange(100), "name": ["a", "b"] * 50}).with_columns(
-        pl.col("name").cast(pl.Categorical)
-    )
-    dataset = Dataset.from_polars(frame, comm=comm)
-    mine = [dataset.part(comm.rank, comm.size).scan().slice(0, 60).collect(engine="streaming") for _ in range(20)]
-    return [len(frames[0]) for frames in comm.all_gather(mine)]
-
-
-def test_mapped_frames_can_be_sent() -> None:
-    """Polars frees mapped memory on its own threads, which must not wait for a rank that is in Polars itself."""
-    assert run_on_ranks(_rows_of_all, size=2) == [[60, 60]] * 2
-
-
 def _targets(comm: rc.Communicator, dataset: Dataset) -> list[float]:
     windows = dataset.windows(target="flow", lookback=2, horizon=1, rank=comm.rank, size=comm.size)
     return [float(target) for _, targets in windows.batches(6, seed=1) for target in targets[:, 0]]

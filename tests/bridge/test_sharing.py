@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import subprocess
+import sys
+import textwrap
 import warnings
 from decimal import Decimal
 from pathlib import Path
@@ -145,6 +148,21 @@ def test_polars_and_arrow_read_the_mapped_file(name: str) -> None:
         assert to_polars == LedgerEntry(name, "polars", "shared", to_polars.bytes)
     if frame.dtypes[0].is_integer():
         assert lies_in(frame[name].drop_nulls().head(0).to_numpy().ctypes.data, path) or frame[name].null_count()
+
+
+def test_mapped_frames_can_be_pickled(tmp_path: Path) -> None:
+    """Polars frees mapped memory on its own threads, which must not wait for the interpreter: no deadlock."""
+    script = f"""
+        import pickle, polars as pl
+        from deeprc.bridge import Dataset, set_dataset_root
+        set_dataset_root({str(tmp_path)!r})
+        frame = pl.DataFrame({{"count": range(200), "nothing": [None] * 200}})
+        dataset = Dataset.from_polars(frame)
+        for _ in range(20):
+            both = pl.concat([dataset.to_polars(), frame], rechunk=False)
+            assert pickle.loads(pickle.dumps(both)).height == 400
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=60)
 
 
 def test_conversions_are_events_of_the_run(events: list[dict[str, Any]]) -> None:
