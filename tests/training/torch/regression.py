@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from deeprc.training.torch import StepSampler, trainer
 
 if TYPE_CHECKING:
+    from deeprc.bridge import Dataset
     from deeprc.communicator import Communicator
 
 SAMPLES, BATCH, STEPS = 64, 16, 12
@@ -16,7 +17,7 @@ def train_with_step_sampler(comm: Communicator) -> list[float]:
     """Weights after training on shuffled global batches that `StepSampler` splits."""
     from torch.utils.data import DataLoader
 
-    sampler = StepSampler(SAMPLES, batch_size=BATCH, steps=STEPS, seed=5, rank=comm.rank, size=comm.size)
+    sampler = StepSampler(SAMPLES, batch_size_global=BATCH, steps=STEPS, seed=5, rank=comm.rank, size=comm.size)
     loader: Any = DataLoader(_data(), sampler=sampler, batch_size=None)
     return _train(comm, loader, use_distributed_sampler=False)
 
@@ -28,6 +29,12 @@ def train_with_distributed_sampler(comm: Communicator) -> list[float]:
     data = _data()
     sampler: Any = DistributedSampler(data, num_replicas=comm.size, rank=comm.rank, shuffle=False)
     return _train(comm, DataLoader(data, batch_size=BATCH // comm.size, sampler=sampler))
+
+
+def train_on_windows(comm: Communicator, dataset: Dataset) -> list[float]:
+    """Weights after training on the windows of a Dataset, which the bridge splits."""
+    windows = dataset.windows(target="y", lookback=4, horizon=1, rank=comm.rank, size=comm.size)
+    return _train(comm, windows.to_torch_loader(BATCH, seed=3), use_distributed_sampler=False)
 
 
 def samples_seen(comm: Communicator) -> list[int]:
@@ -66,7 +73,7 @@ def _train(comm: Communicator, loader: Any, **options: Any) -> list[float]:
             self.net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
 
         def training_step(self, batch: Any, _: int) -> Any:
-            return torch.nn.functional.mse_loss(self.net(batch[0]), batch[1])
+            return torch.nn.functional.mse_loss(self.net(batch[0].flatten(1)), batch[1])
 
         def configure_optimizers(self) -> Any:
             return torch.optim.Adam(self.parameters(), lr=1e-2)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
 import deeprc as rc
 from deeprc import journal
+from deeprc.bridge import Dataset
 from deeprc.communicator import SoloCommunicator
 from deeprc.errors import CommunicatorError, SpecError
 from deeprc.training.torch import StepSampler, trainer
@@ -15,6 +18,7 @@ from tests.ranks import run_on_ranks
 from tests.training.torch.regression import (
     SAMPLES,
     samples_seen,
+    train_on_windows,
     train_with_distributed_sampler,
     train_with_step_sampler,
 )
@@ -29,6 +33,14 @@ def test_two_ranks_give_the_weights_of_one(train: Any) -> None:
     first, second = run_on_ranks(train, size=2)
     assert first == second
     assert first == pytest.approx(alone, rel=TOLERANCE, abs=TOLERANCE)
+
+
+def test_windows_of_a_dataset_train_alike_on_two_ranks() -> None:
+    """Trained on windows that the bridge splits, two ranks end with the weights of one, to 1e-5."""
+    dataset = Dataset.from_polars(pl.DataFrame({"y": np.sin(np.arange(90.0))}))
+    first, second = run_on_ranks(train_on_windows, dataset, size=2)
+    assert first == second
+    assert first == pytest.approx(train_on_windows(SoloCommunicator(), dataset), rel=TOLERANCE, abs=TOLERANCE)
 
 
 def test_lightning_gives_each_rank_its_part_of_a_plain_loader() -> None:
@@ -76,6 +88,13 @@ def _refusal(comm: rc.Communicator) -> str:
     return ""
 
 
+@pytest.mark.parametrize("name", ["accelerator", "devices", "num_nodes", "strategy"])
+def test_what_the_task_decides_is_refused(name: str) -> None:
+    """Lightning's own ways to choose devices and processes do not apply, and are refused by name."""
+    with pytest.raises(SpecError, match=name):
+        trainer(**{name: "auto"})
+
+
 def test_the_journal_hears_of_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training reports its steps, the last one included."""
     heard: list[dict[str, Any]] = []
@@ -88,8 +107,8 @@ def test_the_journal_hears_of_the_last_step(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_shares_of_a_batch_make_the_batch(size: int) -> None:
     """The ranks' shares of each step are equally long and together are the one-rank batch, for any ranks."""
-    whole = list(StepSampler(10, batch_size=8, steps=5, seed=3))
-    shares = [list(StepSampler(10, batch_size=8, steps=5, seed=3, rank=r, size=size)) for r in range(size)]
+    whole = list(StepSampler(10, batch_size_global=8, steps=5, seed=3))
+    shares = [list(StepSampler(10, batch_size_global=8, steps=5, seed=3, rank=r, size=size)) for r in range(size)]
     for step, batch in enumerate(whole):
         parts = [share[step] for share in shares]
         assert {len(part) for part in parts} == {8 // size}
@@ -98,11 +117,11 @@ def test_shares_of_a_batch_make_the_batch(size: int) -> None:
 
 def test_every_sample_is_seen_once_a_pass() -> None:
     """Consecutive passes each hold every sample exactly once."""
-    numbers = [n for batch in StepSampler(6, batch_size=4, steps=3, seed=0) for n in batch]
+    numbers = [n for batch in StepSampler(6, batch_size_global=4, steps=3, seed=0) for n in batch]
     assert sorted(numbers[:6]) == sorted(numbers[6:]) == list(range(6))
 
 
 def test_a_batch_that_ranks_cannot_share_is_refused() -> None:
     """The refusal names batch sizes that fit."""
     with pytest.raises(SpecError, match="use 30 or 33"):
-        StepSampler(10, batch_size=32, steps=1, seed=0, size=3)
+        StepSampler(10, batch_size_global=32, steps=1, seed=0, size=3)

@@ -105,6 +105,8 @@ def test_a_multivariate_model_refuses_series_that_end_apart() -> None:
         ({"model": "NBEAT"}, "Did you mean 'NBEATS'"),
         ({"horizon": 0}, "horizon=0"),
         ({"lookback": 1}, "lookback=1: must be a whole number, at least 2"),
+        ({"learning_rate": "1e-3"}, "must be a positive number"),
+        ({"options": ["mlp_units"]}, "must map names"),
         ({"scaler": "standrd"}, "Did you mean 'standard'"),
         ({"options": {"mlp_unit": 3}}, "Did you mean 'mlp_units'"),
         ({"options": {"max_steps": 3}}, "no option 'max_steps'"),
@@ -124,6 +126,8 @@ def test_wrong_settings_are_refused_when_submitted() -> None:
         check({"model": "DeepRA"})
     with pytest.raises(SpecError, match="max_steps=0"):
         check({"max_steps": 0})
+    with rc.Session(cores=1) as session, pytest.raises(SpecError, match="Did you mean 'GRU'"):
+        session.submit(fit, hourly(), "GRUU", **SETTINGS)
 
 
 def test_fit_takes_the_communicator() -> None:

@@ -14,7 +14,7 @@ class StepSampler(Sampler[list[int]]):
     """One list of sample numbers for each training step: this rank's share of that step's global batch.
 
     The global batches follow from `seed` alone: shuffled passes over the samples, one after another, cut every
-    `batch_size`. Every rank gets the same number of each, so the mean of the ranks' gradients is the gradient
+    `batch_size_global`. Every rank gets the same number of each, so the mean of the ranks' gradients is the gradient
     of the global batch's mean loss, and training on N ranks equals training on one up to rounding.
 
     Use as `DataLoader(dataset, sampler=StepSampler(...), batch_size=None)`, with a dataset that takes a list of
@@ -25,16 +25,18 @@ class StepSampler(Sampler[list[int]]):
     """
 
     def __init__(
-        self, num_samples: int, *, batch_size: int, steps: int, seed: int, rank: int = 0, size: int = 1
+        self, num_samples: int, *, batch_size_global: int, steps: int, seed: int, rank: int = 0, size: int = 1
     ) -> None:
-        if batch_size % size:
+        if batch_size_global % size:
+            below = batch_size_global // size * size
             raise SpecError(
-                f"batch_size={batch_size} cannot be split evenly over {size} ranks; "
-                f"use {max(size, batch_size // size * size)} or {(batch_size // size + 1) * size}"
+                f"a batch of {batch_size_global} cannot be split evenly over {size} ranks; "
+                f"use {' or '.join(str(fits) for fits in (below, below + size) if fits)}"
             )
         if num_samples < 1:
             raise SpecError("there is no sample to train on")
-        self.num_samples, self.batch_size, self.steps, self.seed = num_samples, batch_size, steps, seed
+        self.num_samples, self.batch_size_global = num_samples, batch_size_global
+        self.steps, self.seed = steps, seed
         self.rank, self.size = rank, size
 
     def __len__(self) -> int:
@@ -44,7 +46,7 @@ class StepSampler(Sampler[list[int]]):
         generator = torch.Generator().manual_seed(self.seed)
         ahead: list[int] = []
         for _ in range(self.steps):
-            while len(ahead) < self.batch_size:
+            while len(ahead) < self.batch_size_global:
                 ahead += torch.randperm(self.num_samples, generator=generator).tolist()
-            batch, ahead = ahead[: self.batch_size], ahead[self.batch_size :]
+            batch, ahead = ahead[: self.batch_size_global], ahead[self.batch_size_global :]
             yield batch[self.rank :: self.size]

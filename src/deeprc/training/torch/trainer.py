@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deeprc.communicator import Communicator, SoloCommunicator
-from deeprc.errors import MissingDependencyError
+from deeprc.errors import MissingDependencyError, SpecError
 
 if TYPE_CHECKING:
     import pytorch_lightning as lightning
@@ -46,12 +46,16 @@ def trainer(
     Args:
         comm: the task's communicator; None, or one rank, trains in this process alone.
         find_unused_parameters: needed where some parameter has no part in the loss (`DistributedDataParallel`).
-        options: of `pytorch_lightning.Trainer`, except devices, num_nodes, strategy, which the task decides.
+        options: of `pytorch_lightning.Trainer`, except accelerator, devices, num_nodes and strategy.
 
     Raises:
+        SpecError: an option that the task decides.
         MissingDependencyError: pytorch-lightning is not installed.
         CommunicatorError: several ranks without a torch group: submit the task with comm="gloo" or "nccl".
     """
+    for name in ("accelerator", "devices", "num_nodes", "strategy"):
+        if name in options:
+            raise SpecError(f"{name}={options[name]!r}: the task decides; choose ranks, gpus and comm at submit")
     try:
         import pytorch_lightning as lightning
         import torch

@@ -33,7 +33,8 @@ _SEEDS = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
 def _check_settings(arguments: dict[str, Any]) -> None:
     if "model" in arguments:
         check_model(arguments["model"])
-    ForecastSpec.of({key: value for key, value in arguments.items() if key not in ("data", "model", "comm")})
+    settings = {key: value for key, value in arguments.items() if key not in ("data", "model", "comm")}
+    ForecastSpec.of({**settings, "options": settings.get("options") or {}})
 
 
 @imports(*IMPORTS)
@@ -82,7 +83,7 @@ def fit(
         learning_rate=learning_rate,
         scaler=scaler,
         seed=seed,
-        options=dict(options or {}),
+        options=options or {},
     )
     comm = comm or SoloCommunicator()
     panel = read_panel(data, spec)
@@ -113,10 +114,10 @@ def _train(panel: Panel, model: str, spec: ForecastSpec, comm: Communicator) -> 
         # NeuralForecast itself gives each rank every size-th window of such a batch, so all ranks get all of it.
         share = max(1, spec.batch_size // len(panel.names) // comm.size) * comm.size
         data: Any = PanelWindows(panel.aligned(spec.test_rows), length)
-        sampler = StepSampler(len(data), batch_size=share, **steps)
+        sampler = StepSampler(len(data), batch_size_global=share, **steps)
     else:
         data = SeriesWindows(panel.without_last(spec.test_rows), length)
-        sampler = StepSampler(len(data), batch_size=spec.batch_size, rank=comm.rank, size=comm.size, **steps)
+        sampler = StepSampler(len(data), batch_size_global=spec.batch_size, rank=comm.rank, size=comm.size, **steps)
     loader = DataLoader(data, sampler=sampler, batch_size=None)
     options = {"find_unused_parameters": model in WITH_UNUSED_WEIGHTS, "use_distributed_sampler": False}
     trainer(comm, max_steps=spec.max_steps, **options).fit(network, loader)

@@ -40,8 +40,11 @@ class ForecastSpec:
             least = {"seed": 0, "lookback": 2}.get(each.name, 1)
             if each.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise SpecError(f"{each.name}={value!r}: must be a whole number, at least {least}")
-        if not self.learning_rate > 0:
-            raise SpecError(f"learning_rate={self.learning_rate!r}: must be positive")
+        if not isinstance(self.learning_rate, int | float) or not self.learning_rate > 0:
+            # YAML reads 1e-3 as text, 1.0e-3 as a number.
+            raise SpecError(f"learning_rate={self.learning_rate!r}: must be a positive number, such as 0.001")
+        if not isinstance(self.options, Mapping):
+            raise SpecError(f"options={self.options!r}: must map names of the model's hyperparameters to values")
         if self.scaler not in SCALERS:
             raise SpecError(f"unknown scaler {self.scaler!r}. {valid_values(self.scaler, SCALERS, noun='scaler')}")
 
