@@ -1,6 +1,7 @@
 """One column of the mapped parts as a NumPy array: the file's own memory where its layout is the array's.
 
-What an array cannot say in the column's own type is said as follows, and is a copy:
+Numbers, dates, times, enums and arrays of numbers are the mapped memory, if they have no nulls and all rows
+are in one part. Everything else is a copy, nulls included:
 
 | column | array | null |
 |---|---|---|

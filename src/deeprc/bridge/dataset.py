@@ -21,9 +21,10 @@ from deeprc.bridge.arrays import (
 from deeprc.bridge.columns import Converted
 from deeprc.bridge.ledger import Ledger, LedgerEntry
 from deeprc.bridge.manifest import read_manifest, write_manifest
-from deeprc.bridge.parts import Part, check_part, new_path, part_schema, share, write_part
+from deeprc.bridge.parts import Part, check_part, new_path, part_schema, share
 from deeprc.bridge.tables import arrow_table, polars_frame
 from deeprc.bridge.windows import Windows, WindowSpec
+from deeprc.bridge.writing import different, write_together
 from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.errors import DataError
 
@@ -65,14 +66,8 @@ class Dataset:
             DataError: a file could not be written, or the ranks' columns differ; on all ranks alike.
         """
         comm = comm or SoloCommunicator()
-        outcomes = comm.all_gather(_attempt(frame, name, comm.rank))
-        if failures := _failures(outcomes):
-            mine = outcomes[comm.rank]
-            if isinstance(mine, tuple):
-                Path(mine[0].path).unlink(missing_ok=True)
-            raise DataError("; ".join(failures))
-        parts = tuple(outcome[0] for outcome in outcomes if isinstance(outcome, tuple))
-        return _published(comm, name, parts)
+        parts, manifest = write_together(frame, name, comm)
+        return cls(name, parts, manifest)
 
     @classmethod
     def open(cls, manifest: str | Path) -> Dataset:
@@ -102,13 +97,15 @@ class Dataset:
             return first
         for dataset in datasets[1:]:
             if dataset.schema != first.schema:
-                raise DataError(_different(first.name, first.schema, dataset.name, dataset.schema))
+                raise DataError(different(first.name, first.schema, dataset.name, dataset.schema))
         path = new_path(first.name, ".json", Path(first.manifest).parent)
         write_manifest(path, first.name, parts, first.schema)
         return cls(first.name, parts, str(path))
 
     def part(self, rank: int, size: int) -> Dataset:
         """What `rank` of `size` reads: one whole part where each rank has one, else an even share of the rows.
+
+        Its manifest stays that of the whole dataset.
 
         Raises:
             DataError: `rank` is not in [0, size).
@@ -257,54 +254,3 @@ class Dataset:
 
 def _names(columns: str | Sequence[str]) -> tuple[str, ...]:
     return (columns,) if isinstance(columns, str) else tuple(columns)
-
-
-def _attempt(frame: pl.DataFrame | pl.LazyFrame, name: str, rank: int) -> tuple[Part, pl.Schema] | str:
-    """This rank's part, or what went wrong: the other ranks wait to hear either."""
-    try:
-        if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
-            return (
-                f"rank {rank}: from_polars takes a Polars frame, not {type(frame)}; convert it with pl.DataFrame(...)"
-            )
-        collected = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-        return write_part(collected, name, rank), collected.schema
-    except (DataError, pl.exceptions.PolarsError) as error:
-        return f"rank {rank}: {error}"
-
-
-def _failures(outcomes: Sequence[tuple[Part, pl.Schema] | str]) -> list[str]:
-    failures = [outcome for outcome in outcomes if isinstance(outcome, str)]
-    schemas = [outcome[1] for outcome in outcomes if isinstance(outcome, tuple)]
-    if not failures:
-        failures = [
-            _different("rank 0", schemas[0], f"rank {rank}", schema)
-            for rank, schema in enumerate(schemas)
-            if schema != schemas[0]
-        ]
-    return failures
-
-
-def _different(one: str, schema: pl.Schema, other: str, other_schema: pl.Schema) -> str:
-    return (
-        f"the parts of a dataset need the same columns: {one} has {dict(schema)}, {other} has "
-        f"{dict(other_schema)}. Select and cast to the same columns first"
-    )
-
-
-def _published(comm: Communicator, name: str, parts: tuple[Part, ...]) -> Dataset:
-    """Rank 0 writes the manifest; the others hear its path only once it is there."""
-    outcome: tuple[str, bool] | None = None
-    if comm.rank == 0:
-        path = new_path(name, ".json")
-        try:
-            write_manifest(path, name, parts, part_schema(parts[0]))
-            outcome = str(path), True
-        except DataError as error:
-            outcome = str(error), False
-    heard = comm.broadcast(outcome)
-    assert heard is not None
-    text, written = heard
-    if not written:
-        Path(parts[comm.rank].path).unlink(missing_ok=True)
-        raise DataError(text)
-    return Dataset(name, parts, text)
