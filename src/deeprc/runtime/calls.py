@@ -7,7 +7,7 @@ import pickle
 import types
 from collections import ChainMap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 
@@ -29,7 +29,7 @@ def _make_code(filename: str, make: Callable[..., types.CodeType], arguments: tu
 class _CallPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Writes a future, wherever it is nested, as the id of its task."""
 
-    dispatch_table = ChainMap({types.CodeType: _code_with_file}, cloudpickle.Pickler.dispatch_table)
+    dispatch_table: ClassVar[Any] = ChainMap({types.CodeType: _code_with_file}, cloudpickle.Pickler.dispatch_table)
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)

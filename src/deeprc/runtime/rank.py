@@ -16,6 +16,7 @@ from typing import Any
 
 import cloudpickle
 
+from deeprc.bridge import set_dataset_root
 from deeprc.communicator import Communicator, Rendezvous, connect
 from deeprc.journal import set_sink
 from deeprc.runtime.calls import unpickle_call
@@ -82,9 +83,7 @@ def _environment(assignment: Assignment, channel: Connection, run_directory: Pat
     """Point journal and datasets at the run, and libraries at the rank's threads and GPUs."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, assignment.gpus))
     _limit_threads(assignment.threads)
-    if (bridge := sys.modules.get("deeprc.bridge")) is None:
-        from deeprc import bridge
-    bridge.set_dataset_root(run_directory / "datasets")
+    set_dataset_root(run_directory / "datasets")
 
     def sink(kind: str, fields: dict[str, Any]) -> None:
         channel.send(JournalEvent(kind, {"task": assignment.task, "rank": assignment.rank, **fields}))

@@ -73,9 +73,9 @@ def test_yaml_and_python_make_one_spec() -> None:
 
 def test_missing_files_are_refused_at_submit(session: rc.Session) -> None:
     """By parameter and path, before any rank is asked."""
-    with pytest.raises(DataError, match="no such file: 'absent.csv'"):
+    with pytest.raises(DataError, match=r"no such file: 'absent.csv'"):
         session.submit(demo.hourly_delays, flights="absent.csv", ranks=2, comm="mpi")
-    with pytest.raises(SpecError, match="unknown model 'NBEATZ'.*Did you mean"):
+    with pytest.raises(SpecError, match=r"unknown model 'NBEATZ'.*Did you mean"):
         from deeprc.workloads import forecasting
 
         session.submit(forecasting.fit, pl.DataFrame(), "NBEATZ")
