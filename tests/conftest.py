@@ -13,5 +13,7 @@ import deeprc as rc
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[rc.Session]:
     """A session of four pretend cores, with a run directory of its own."""
-    with rc.Session(cores=4, run_dir=tmp_path / "run") as session:
-        yield session
+    session = rc.Session(cores=4, run_dir=tmp_path / "run")
+    yield session
+    # Not the session as a context manager: after a failed test nothing is waited for.
+    session.close()

@@ -235,6 +235,7 @@ class Session:
             "profile": str(profile),
             "needs": list(needs),
         }
+        fingerprint_inputs(task_name, known_arguments(function, args, kwargs), self._fingerprinted, self._driver.record)
         self._specs.append({**described, "resources": resources.model_dump(mode="json")})
         self._driver.submit(
             Task(
@@ -253,7 +254,6 @@ class Session:
                 described=described,
             )
         )
-        fingerprint_inputs(task_name, known_arguments(function, args, kwargs), self._fingerprinted, self._driver.record)
         return future
 
     def _check(self, function: Callable[..., Any], task: TaskSpec) -> None:

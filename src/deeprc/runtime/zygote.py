@@ -36,8 +36,11 @@ def main() -> None:
     settings = json.loads(control.recv(_MAX_MESSAGE_BYTES))
     sys.path[:] = settings["path"]
     started = time.perf_counter()
+    # Imports make many objects and hardly any garbage: collecting meanwhile costs about a fifth of their time.
+    gc.disable()
     failed = import_all(settings["modules"])
     gc.freeze()
+    gc.enable()
     seconds = time.perf_counter() - started
     problem = _fork_problem()
     _send(control, ready=True, import_seconds=seconds, failed=failed, unsafe=problem)

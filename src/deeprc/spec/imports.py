@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from deeprc.spec.signature import with_communicator
+from deeprc.spec.signature import signature_of, with_communicator
 from deeprc.spec.task import TaskRef
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,7 +41,7 @@ def checked_by(check: Callable[[dict[str, Any]], None]) -> Callable[[F], F]:
 def known_arguments(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments by parameter name, defaults included; those that hold results of tasks are left out."""
     args, kwargs = with_communicator(function, None, args, kwargs)
-    bound = inspect.signature(function).bind_partial(*args, **kwargs)
+    bound = signature_of(function).bind_partial(*args, **kwargs)
     bound.apply_defaults()
     return {name: value for name, value in bound.arguments.items() if not _holds_result(value)}
 

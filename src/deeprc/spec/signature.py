@@ -24,7 +24,7 @@ def communicator_parameter(function: Callable[..., Any]) -> str | None:
     """
     names = [
         name
-        for name, parameter in _signature(function).parameters.items()
+        for name, parameter in signature_of(function).parameters.items()
         if _is_communicator(parameter.annotation, function)
     ]
     if len(names) > 1:
@@ -42,7 +42,7 @@ def with_communicator(
     name = communicator_parameter(function)
     if name is None:
         return tuple(args), dict(kwargs)
-    parameters = _signature(function).parameters
+    parameters = signature_of(function).parameters
     index = list(parameters).index(name)
     if parameters[name].kind in _BY_POSITION and index <= len(args):
         return (*args[:index], communicator, *args[index:]), dict(kwargs)
@@ -72,7 +72,7 @@ def check_call(
                 "the other ranks itself",
             )
         )
-    if communicator and resources.comm is None and _required(_signature(function).parameters[communicator]):
+    if communicator and resources.comm is None and _required(signature_of(function).parameters[communicator]):
         problems.append(
             Problem(("resources", "comm"), f"{name} needs a communicator ({communicator!r}) and comm is null")
         )
@@ -83,7 +83,7 @@ def check_call(
 def _argument_problems(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], communicator: str | None
 ) -> list[Problem]:
-    parameters = {key: value for key, value in _signature(function).parameters.items() if key != communicator}
+    parameters = {key: value for key, value in signature_of(function).parameters.items() if key != communicator}
     kinds = {parameter.kind for parameter in parameters.values()}
     positional = [key for key, value in parameters.items() if value.kind in _BY_POSITION]
     named = [
