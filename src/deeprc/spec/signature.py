@@ -121,7 +121,8 @@ def _required(parameter: Parameter) -> bool:
     return parameter.default is Parameter.empty and not variadic
 
 
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """The function's signature; one that takes anything for a function that does not tell."""
     try:
         return inspect.signature(function)
     except ValueError:
