@@ -71,7 +71,7 @@ def test_signatures_are_those_of_the_code(name: str) -> None:
 
 
 def test_errors_covers_every_class_and_no_other() -> None:
-    """With its place in the tree and whether it is retried."""
+    """With its place in the tree and whether it is retryable."""
     classes = {
         name: value
         for name, value in vars(errors).items()
@@ -81,8 +81,8 @@ def test_errors_covers_every_class_and_no_other() -> None:
     documented = sections("errors.md")
     assert sorted(documented) == sorted(classes)
     for name, value in classes.items():
-        told = "Retried: yes." in documented[name]
-        assert told == value.retryable, f"errors.md is wrong about whether {name} is retried"
+        told = "Retryable: yes" in documented[name]
+        assert told == value.retryable, f"errors.md is wrong about whether {name} is retryable"
         parents = [base.__name__ for base in value.__bases__]
         line = next(line for line in text.splitlines() if re.match(rf"[ │├└─]*{name}\b", line))
         others = [parent for parent in parents if parent not in classes and parent != "Exception"]
