@@ -135,22 +135,6 @@ def test_a_traceback_is_for_those_who_ask(folder: Path) -> None:
     assert type(result.exception).__name__ == "SpecError"
 
 
-def test_a_run_is_worth_as_much_without_plotly(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No plots, no failure, unless the report was asked for; then the command that brings it is told."""
-    import deeprc.report as report
-
-    def fail(directory: Path, path: Path) -> Path:
-        raise ModuleNotFoundError("No module named 'plotly'", name="plotly")
-
-    monkeypatch.setattr(report, "write_report", fail)
-    result = deeprc("run", "demo.yaml")
-    assert result.exit_code == 0, result.output
-    assert "No report: the report needs plotly: pip install 'deeprc[report]'" in result.output
-    result = deeprc("run", "demo.yaml", "--out", "out")
-    assert result.exit_code == 1
-    assert "Error: the report needs plotly" in result.output
-
-
 def test_a_run_goes_on_when_nobody_reads_its_output(folder: Path) -> None:
     """`deeprc run ... | head` ends as the run does: a closed pipe stops the printing only."""
     command = [sys.executable, "-m", "deeprc.cli.main", "run", "demo.yaml", "--run-dir", "kept"]
@@ -196,7 +180,7 @@ def test_the_version_is_the_package_s() -> None:
 
 
 TRAINING = ["torch", "tensorflow", "keras", "neuralforecast", "pandas"]
-HEAVY = [*TRAINING, "mpi4py", "ray", "pyarrow.dataset", "plotly", "polars"]
+HEAVY = [*TRAINING, "mpi4py", "ray", "pyarrow.dataset", "polars"]
 
 
 @pytest.mark.parametrize("code", ["import deeprc", "import deeprc.cli.main", "import deeprc.spec"])

@@ -39,7 +39,6 @@ def test_doctor_sees_this_machine() -> None:
         ("NeuralForecast", "pip install 'deeprc[forecast]'"),
         ("mpi4py", "pip install 'deeprc[mpi]'"),
         ("MPI library", "pip install 'deeprc[mpi]'"),
-        ("plotly", "pip install 'deeprc[report]'"),
         ("demo data", "pip install 'deeprc[demo]'"),
         ("Ray", "pip install 'deeprc[ray]'"),
         ("RADICAL-Pilot", "pip install 'deeprc[radical]'"),

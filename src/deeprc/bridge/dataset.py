@@ -49,6 +49,10 @@ class Dataset:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_ledger", Ledger(self.name))
 
+    def __str__(self) -> str:
+        parts = f"{len(self.parts)} part{'s' * (len(self.parts) != 1)}"
+        return f"dataset {self.name!r}: {self.num_rows:,} rows in {parts}, {self.num_bytes:,} bytes"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """The ledger stays behind: it tells of this process."""
         return Dataset, (self.name, self.parts, self.manifest)

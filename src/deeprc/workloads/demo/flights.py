@@ -26,9 +26,7 @@ def _check(arguments: dict[str, Any]) -> None:
 
 
 @checked_by(_check)
-def hourly_delays(
-    comm: Communicator, flights: str = FLIGHTS, weather: str = WEATHER, planes: str = PLANES
-) -> Dataset:
+def hourly_delays(comm: Communicator, flights: str = FLIGHTS, weather: str = WEATHER, planes: str = PLANES) -> Dataset:
     """Join flights with weather and planes, and aggregate by airport and hour, gaps filled. Collective.
 
     Args:

@@ -41,6 +41,10 @@ class Forecast:
     seconds: float = 0.0
     ranks: int = 1
 
+    def __str__(self) -> str:
+        scores = ", ".join(f"{name} {value:.3g}" for name, value in self.metrics.items())
+        return f"{self.model} of {len(self.series)} series: {scores}"
+
     @property
     def metrics(self) -> dict[str, float]:
         """MAE, RMSE, sMAPE [%] and MASE: each the mean over all series."""

@@ -43,6 +43,9 @@ class HydrologyResult:
     scores: tuple[Score, ...]
     lead_days: int
 
+    def __str__(self) -> str:
+        return ", ".join(f"{s.basin} NSE {s.nse:.3f}" for s in self.scores if s.simulation == "LSTM")
+
     def score(self, basin: str, simulation: str = "LSTM") -> Score:
         """The score of one simulation of one river.
 

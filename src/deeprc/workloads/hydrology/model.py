@@ -33,6 +33,9 @@ class RiverModel:
     epochs: tuple[Epoch, ...]
     best_epoch: int
 
+    def __str__(self) -> str:
+        return f"river model of {', '.join(self.periods)}: best of {len(self.epochs)} epochs was {self.best_epoch}"
+
     def predict(self, data: Dataset | pl.DataFrame) -> pl.DataFrame:
         """Discharge of every day that has a full window.
 
