@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, blocks, name_of, pages
+from tests.docs.pages import ROOT, Block, blocks, name_of, pages
 
 # What runs it instead: its blocks are checked against each other, not one after another.
 RUN_ELSEWHERE = {"docs/reference/pipeline.md": "tests/spec/test_reference.py"}
@@ -23,9 +23,13 @@ TRAINS = {
 }
 
 
+def is_run(block: Block) -> bool:
+    return not block.info.startswith("no-run") and (block.language == "python" or block.info == "run")
+
+
 def runnable() -> list[object]:
     """Pages with something to run; those that train are slow."""
-    found = [page for page in pages() if any(block.language == "python" for block in blocks(page))]
+    found = [page for page in pages() if any(is_run(block) for block in blocks(page))]
     return [
         pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if name_of(page) in TRAINS else [])
         for page in found
