@@ -71,7 +71,7 @@ def test_a_run_that_succeeds_ends_with_0_and_leaves_a_report(folder: Path) -> No
     result = deeprc("run", "demo.yaml", "--cores", 2, "--out", "out")
     assert result.exit_code == 0, result.output
     assert "fit-b: succeeded" in result.output
-    assert "'b of [0, 1]'" in result.output
+    assert "b of [0, 1]" in result.output
     summary = json.loads((folder / "out/summary.json").read_text())
     assert summary["name"] == "demo"
     assert {task["status"] for task in summary["tasks"].values()} == {"succeeded"}
