@@ -174,6 +174,38 @@ def test_the_end_of_the_driver_leaves_nothing(tmp_path: Path, how: signal.Signal
         assert read_run(tmp_path / "run").events[-1]["status"] == "interrupted"
 
 
+@pytest.mark.parametrize(
+    "wait", ["future.result()", "concurrent.futures.wait([future])", "next(as_completed([future]))"]
+)
+def test_ctrl_c_is_seen_however_one_waits(tmp_path: Path, wait: str) -> None:
+    """Polars' own SIGINT handler lets waits go on; a session's do not."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import concurrent.futures, time
+        from concurrent.futures import as_completed
+        from pathlib import Path
+        import polars
+        import deeprc as rc
+        with rc.Session(cores=1, run_dir="run") as session:
+            future = session.submit(time.sleep, 600)
+            while not future.running():
+                time.sleep(0.02)
+            Path("waiting").touch()
+            {wait}
+    """)
+    )
+    with subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stderr=subprocess.PIPE) as driver:
+        try:
+            assert faults.wait_until((tmp_path / "waiting").exists)
+            time.sleep(0.3)
+            driver.send_signal(signal.SIGINT)
+            assert b"KeyboardInterrupt" in driver.communicate(timeout=20)[1]
+        finally:
+            driver.kill()
+    assert read_run(tmp_path / "run").events[-1]["status"] == "interrupted"
+
+
 def _alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

@@ -115,7 +115,7 @@ def test_functions_of_a_script_and_their_state_travel(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"ranks": 5, "comm": "mpi"}, "largest node of this session has 4"),
-        ({"gpus": 1}, "GPUs"),
+        ({"gpus": 1}, "has no GPU"),
         ({"comm": "smoke"}, "comm"),
         ({"ranks": 0}, "ranks"),
         ({"comm": "nccl"}, "nccl"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import wait
 from pathlib import Path
 
 from rich.console import Console
@@ -44,7 +43,8 @@ def execute(
     try:
         with view_for(console, progress) as view, session:
             session.subscribe(view.show)
-            wait(session.run(pipeline).values())
+            for future in session.run(pipeline).values():
+                future.exception()
     finally:
         _tell_outcome(console, progress, session.run_directory, out)
     return 0 if progress.all_succeeded else 1

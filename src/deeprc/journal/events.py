@@ -9,7 +9,7 @@ fields below. Readers must ignore fields they do not know.
 | run.finished | status ("succeeded", "failed", "interrupted"), seconds |
 | input | task, path, bytes, blake2b |
 | zygote.started | node, profile, import_seconds, start ("fork", "spawn"), warning |
-| rank.started | node, pid, profile |
+| rank.started | node, pid, profile, log (path in the run directory) |
 | rank.ended | node, pid, reason |
 | task.submitted | task, name, function, ranks, backend, threads, gpus, profile, needs [task] |
 | task.started | task, attempt, ranks [{rank, node, slot, pid}] |

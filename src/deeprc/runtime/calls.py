@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from deeprc.errors import SpecError
+from deeprc.runtime.packing import unpacked
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -53,7 +54,7 @@ class _CallUnpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: str) -> Any:
         if pid not in self._loaded:
-            self._loaded[pid] = pickle.loads(self._results[pid])
+            self._loaded[pid] = pickle.loads(unpacked(self._results[pid]))
         return self._loaded[pid]
 
 

@@ -250,6 +250,8 @@ class Driver:
         self._lose(task, error, f"{task.name!r}, which it needs, failed: {str(error).splitlines()[0]}")
 
     def _fail(self, task: Task, error: DeepRCError, seconds: float) -> None:
+        will_retry = error.retryable and task.attempt <= task.retries and bool(self._heard)
+        self._scheduler.release(task.name)
         self._record(
             "task.failed",
             task=task.name,
@@ -257,9 +259,9 @@ class Driver:
             seconds=round(seconds, 6),
             error=type(error).__name__,
             message=str(error),
-            will_retry=False,
+            will_retry=will_retry,
         )
-        self._retry_or_end(task, error, will_retry=False)
+        self._retry_or_end(task, error, will_retry)
 
     def _lose(self, task: Task, error: BaseException, reason: str) -> None:
         """End a task without a result, and cancel what needs it."""

@@ -21,11 +21,9 @@ from deeprc.communicator import Communicator, Rendezvous, connect
 from deeprc.journal import set_sink
 from deeprc.runtime.calls import unpickle_call
 from deeprc.runtime.messages import Assignment, JournalEvent, RankRaised, RankReturned
+from deeprc.runtime.packing import packed
 from deeprc.runtime.zygote import die_with_parent
 from deeprc.spec.signature import with_communicator
-
-# Larger results go by file, so that no message blocks the agent, which serves many ranks.
-_INLINE_RESULT_BYTES = 1 << 20
 
 
 def serve(channel: Connection, run_directory: Path) -> None:
@@ -116,18 +114,8 @@ def _packed(assignment: Assignment, result: Any, run_directory: Path) -> bytes |
     if assignment.rank != 0 and type(result).__name__ != "Dataset":
         return None
     payload: bytes = cloudpickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL)
-    if len(payload) <= _INLINE_RESULT_BYTES:
-        return b"v" + payload
-    path = run_directory / "results" / f"{assignment.task}.{assignment.attempt}.{assignment.rank}.pickle"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(payload)
-    temporary.replace(path)
-    return b"f" + os.fsencode(path)
-
-
-def unpacked(packed: bytes) -> bytes:
-    """The pickled result behind what a rank sent."""
-    return packed[1:] if packed[:1] == b"v" else Path(os.fsdecode(packed[1:])).read_bytes()
+    name = f"{assignment.task}.{assignment.attempt}.{assignment.rank}.pickle"
+    return packed(payload, run_directory / "results" / name)
 
 
 def _users_traceback(error: BaseException) -> str:

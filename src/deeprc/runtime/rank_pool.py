@@ -142,7 +142,7 @@ class RankPool:
 
     def _pid_known(self, rank: RankProcess, pid: int) -> None:
         rank.pid = pid
-        self._record("rank.started", pid=pid, profile=str(rank.profile))
+        self._record("rank.started", pid=pid, profile=str(rank.profile), log=f"logs/{rank.log.name}")
         self._on_pid(rank)
 
     def _exited(self, pid: int, code: int) -> None:

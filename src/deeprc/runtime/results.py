@@ -5,16 +5,15 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from deeprc.runtime.rank import unpacked
+from deeprc.runtime.packing import packed_inline, unpacked
 
 
 def merged_result(packed: tuple[bytes, ...]) -> tuple[bytes, Any]:
-    """The task's result, pickled and as a value: rank 0's, or one Dataset of every rank's parts."""
-    pickled = [unpacked(result) for result in packed]
-    values = [pickle.loads(result) for result in pickled]
+    """The task's result, packed and as a value: rank 0's, or one Dataset of every rank's parts."""
+    values = [pickle.loads(unpacked(result)) for result in packed]
     if len(values) == 1 or type(values[0]).__name__ != "Dataset":
-        return pickled[0], values[0]
+        return packed[0], values[0]
     from deeprc.bridge import Dataset
 
     merged = Dataset.merge(values)
-    return pickle.dumps(merged, pickle.HIGHEST_PROTOCOL), merged
+    return packed_inline(pickle.dumps(merged, pickle.HIGHEST_PROTOCOL)), merged

@@ -80,6 +80,8 @@ class Scheduler:
                 f"Session(cores={demand.cores}) to run more ranks than cores."
             )
         gpus = max(node.gpus for node in self._nodes.values())
+        if demand.gpus and not gpus:
+            raise ResourceError("this session has no GPU. Use gpus=0.")
         if demand.ranks * demand.gpus > gpus:
             raise ResourceError(
                 f"{demand.ranks} ranks x {demand.gpus} GPUs need {demand.ranks * demand.gpus}, and a node of this "

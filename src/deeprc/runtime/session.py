@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -66,6 +67,8 @@ class Session:
         memory_bytes = Resources(memory_bytes=memory).memory_bytes
         chosen = pilot_named(pilot)
         self.run_directory = _prepared_directory(run_dir)
+        # Polars has a wait go on after Ctrl-C; so `concurrent.futures.wait` could not be interrupted.
+        signal.siginterrupt(signal.SIGINT, True)
         self._started = time.time()
         self._pilot = chosen
         self._closed = False

@@ -34,6 +34,11 @@ class Refusal(SpecError):
         super().__init__("\n".join(problem.message for problem in self.problems))
 
 
+# Users meet it in tracebacks, by the name that is documented.
+Refusal.__name__ = Refusal.__qualname__ = SpecError.__name__
+Refusal.__module__ = SpecError.__module__
+
+
 def from_pydantic(error: ValidationError, fields: Iterable[str]) -> Refusal:
     """The problems of a pydantic error in our words; those of nested descriptions are taken out whole.
 
