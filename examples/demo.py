@@ -30,9 +30,7 @@ with rc.Session(name="demo") as session:
     )
 
     rivers = session.submit(demo.clean_river_records, ranks=2, comm="gloo", name="rivers")
-    model = session.submit(
-        hydrology.train_lstm, rivers, ranks=2, comm="mpi", epochs=20, retries=1, name="river-model"
-    )
+    model = session.submit(hydrology.train_lstm, rivers, ranks=2, comm="mpi", epochs=20, retries=1, name="river-model")
     hydrographs = session.submit(hydrology.evaluate, model, rivers, name="hydrographs")
 
     for name, metrics in scores.result().items():
