@@ -36,6 +36,10 @@ class CommunicatorError(DeepRCError, RuntimeError):
     """A communicator could not be built, or was used after its task had ended."""
 
 
+class MpiWorldError(CommunicatorError):
+    """The ranks of a task did not come up as one MPI world; `deeprc doctor --check` tries the MPI library."""
+
+
 class JournalError(DeepRCError, RuntimeError):
     """A run directory is absent, unreadable or not a run's."""
 

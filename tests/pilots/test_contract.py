@@ -65,10 +65,12 @@ def test_a_lost_agent_is_reported_with_its_end(pilot: str, tmp_path: Path) -> No
         while not future.running():
             time.sleep(0.02)
         for process in psutil.Process().children():
-            if "deeprc.runtime.agent" in process.cmdline():
+            if {"deeprc.runtime.agent", str(session.run_directory)} <= set(process.cmdline()):
                 process.kill()
         with pytest.raises(AgentLostError, match="SIGKILL"):
             future.result(timeout=30)
+        with pytest.raises(AgentLostError, match="no node is left"):
+            session.submit(abs, -1).result(timeout=30)
 
 
 @every_pilot

@@ -122,7 +122,8 @@ def test_a_dead_agent_fails_its_tasks(tmp_path: Path) -> None:
         running = session.submit(time.sleep, 600)
         waiting = session.submit(double, running)
         assert faults.wait_until(running.running)
-        agent = next(child for child in psutil.Process().children() if "deeprc.runtime.agent" in child.cmdline())
+        marks = {"deeprc.runtime.agent", str(session.run_directory)}
+        [agent] = [child for child in psutil.Process().children() if marks <= set(child.cmdline())]
         ranks = agent.children(recursive=True)
         agent.kill()
         for future in (running, waiting):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import deeprc as rc
+from deeprc.errors import RankDiedError
 from deeprc.journal import read_run
 from deeprc.spec.imports import imports
+from tests.runtime import faults
 
 UNSAFE = """
 import threading
@@ -65,6 +68,52 @@ def test_an_unsafe_zygote_falls_back_to_plain_starts(
     del world.__deeprc_imports__  # type: ignore[attr-defined]
     warnings = [event["warning"] for event in read_run(tmp_path / "second").of_kind("zygote.started")]
     assert any("hung in its check" in warning and "plainly" in warning for warning in warnings)
+
+
+def test_mpi_ranks_can_be_started_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the library's own mpiexec; they stay warm, their death is told, and nothing is left."""
+    monkeypatch.setenv("DEEPRC_MPI_START", "plain")
+    before = set(Path(tempfile.gettempdir()).glob("deeprc-*"))
+    with rc.Session(cores=3, run_dir=tmp_path / "run") as session:
+        assert session.submit(world, ranks=3, comm="mpi").result(timeout=90) == [0, 1, 2]
+
+        def parent(comm: rc.Communicator) -> str:
+            comm.barrier()
+            return parent_command()
+
+        assert "zygote" not in session.submit(parent, ranks=3, comm="mpi").result(timeout=60)
+        # Which rank: mpiexec ends the others before anyone can look.
+        with pytest.raises(RankDiedError, match=r"rank \d on localhost"):
+            session.submit(faults.die_on, 1, "SIGKILL", ranks=3, comm="mpi").result(timeout=60)
+        assert session.submit(world, ranks=2, comm="mpi").result(timeout=90) == [0, 1]
+        family = faults.children_of(os.getpid())
+    assert faults.wait_until(lambda: not any(process.is_running() for process in family), timeout_s=5)
+    assert set(Path(tempfile.gettempdir()).glob("deeprc-*")) == before
+
+
+class Deaf:
+    """Once unpickled in a rank that the agent serves, its MPI library does not hear the agent."""
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return _hear_nothing, ()
+
+
+def _hear_nothing() -> None:
+    if sys.modules["__main__"].__spec__.name != "deeprc.runtime.plain_rank":  # type: ignore[union-attr]
+        for name in ("PMI_FD", "PMI_RANK", "PMI_SIZE"):
+            os.environ.pop(name, None)
+
+
+def test_an_mpi_library_that_is_not_served_falls_back_to_its_launcher(tmp_path: Path) -> None:
+    """Ranks that find themselves alone in their worlds are started again by mpiexec, with a warning."""
+
+    def ranks(comm: rc.Communicator, deaf: Deaf) -> list[int]:
+        return comm.all_gather(comm.rank)
+
+    with rc.Session(cores=2, run_dir=tmp_path / "run") as session:
+        assert session.submit(ranks, Deaf(), ranks=2, comm="mpi").result(timeout=90) == [0, 1]
+    warnings = [event["message"] for event in read_run(tmp_path / "run").of_kind("warning")]
+    assert any("started by mpiexec" in warning for warning in warnings)
 
 
 def test_mpi_ranks_come_out_of_the_zygote_too(session: rc.Session) -> None:

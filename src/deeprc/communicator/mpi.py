@@ -21,7 +21,7 @@ from deeprc.communicator.protocol import (
     checked_buffers,
     checked_op,
 )
-from deeprc.errors import CommunicatorError, MissingDependencyError
+from deeprc.errors import CommunicatorError, MissingDependencyError, MpiWorldError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,7 +112,7 @@ def connect(rendezvous: Rendezvous) -> MpiCommunicator:
 
     Raises:
         MissingDependencyError: mpi4py is not installed.
-        CommunicatorError: the ranks were not started as one MPI world of the task's size.
+        MpiWorldError: the ranks were not started as one MPI world of the task's size.
     """
     try:
         from mpi4py import MPI
@@ -120,7 +120,7 @@ def connect(rendezvous: Rendezvous) -> MpiCommunicator:
         raise MissingDependencyError("comm='mpi' needs mpi4py and an MPI library: pip install 'deeprc[mpi]'") from error
     world = MPI.COMM_WORLD
     if world.Get_size() != rendezvous.size or world.Get_rank() != rendezvous.rank:
-        raise CommunicatorError(
+        raise MpiWorldError(
             f"task {rendezvous.task!r}: rank {rendezvous.rank} of {rendezvous.size} finds itself as rank "
             f"{world.Get_rank()} of an MPI world of {world.Get_size()}; `deeprc doctor` checks the MPI library"
         )

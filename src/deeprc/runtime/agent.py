@@ -34,6 +34,7 @@ from deeprc.runtime.messages import (
     RunGang,
     Shutdown,
 )
+from deeprc.runtime.plain_world import mpiexec
 from deeprc.runtime.rank_pool import RankPool
 from deeprc.runtime.rank_process import RankProcess
 from deeprc.runtime.wire import AgentSocket, read_connection
@@ -171,10 +172,20 @@ class Agent:
                 self._record(message.kind, **message.fields)
             case RankReturned() if gang:
                 self._rank_returned(gang, process, message)
+            case RankRaised(error="MpiWorldError") if gang and not self._pool.plain_mpi and mpiexec():
+                self._start_plainly(gang)
             case RankRaised() if gang:
                 gang.raised(process, message)
                 self._loop.later(_BLAME_GRACE_S, partial(self._fail, gang))
         return True
+
+    def _start_plainly(self, gang: Gang) -> None:
+        """Begin again by the MPI library's own launcher: the library does not take our word for its world."""
+        self._pool.plain_mpi = True
+        self._record("warning", message="MPI ranks are started by mpiexec, seconds each: the MPI library needs it")
+        self._dissolve(gang)
+        self._pool.retire(gang.ranks, reason="the MPI library needs its own launcher")
+        self._start_gang(gang.order)
 
     def _rank_returned(self, gang: Gang, process: RankProcess, message: RankReturned) -> None:
         gang.returned(process, message.result)

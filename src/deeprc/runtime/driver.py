@@ -151,6 +151,10 @@ class Driver:
     def _submitted(self, task: Task) -> None:
         self._tasks[task.name] = task
         self._record("task.submitted", **task.described)
+        if not self._heard:
+            lost = AgentLostError(f"task {task.name!r}: no node is left; open another session", task=task.name)
+            self._fail(task, lost, 0.0)
+            return
         self._prepare(task)
         for need in task.needs:
             if need not in self._tasks and need not in self._done:

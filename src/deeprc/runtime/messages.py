@@ -170,3 +170,4 @@ class RankRaised:
 
     message: str
     traceback: str
+    error: str = ""

@@ -44,7 +44,7 @@ def _perform(assignment: Assignment, channel: Connection, run_directory: Path) -
             result = _call(assignment, run_directory)
             return RankReturned(_packed(assignment, result, run_directory), _rss_bytes())
     except BaseException as error:
-        return RankRaised(_one_line(error), _users_traceback(error))
+        return RankRaised(_one_line(error), _users_traceback(error), type(error).__name__)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

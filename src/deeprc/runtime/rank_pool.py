@@ -13,9 +13,10 @@ from typing import Any
 
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import Profile
+from deeprc.runtime.plain_world import PlainWorld
 from deeprc.runtime.pmi_server import PmiServer
 from deeprc.runtime.rank_process import RankProcess, kill_process
-from deeprc.runtime.zygote_process import ZygoteProcess
+from deeprc.runtime.zygote_process import ZygoteProcess, rank_environment
 
 Record = Callable[..., None]
 
@@ -39,6 +40,8 @@ class RankPool:
         self._run_directory = run_directory
         self._record = record
         self._on_readable, self._on_exit, self._on_pid = on_readable, on_exit, on_pid
+        # Whether MPI worlds are started by the library's mpiexec; set once serving them has been seen to fail.
+        self.plain_mpi = os.environ.get("DEEPRC_MPI_START") == "plain"
         self._zygotes: dict[Profile, ZygoteProcess] = {}
         self._ranks: dict[int, RankProcess] = {}
         self._idle: dict[Profile, list[RankProcess]] = defaultdict(list)
@@ -103,10 +106,16 @@ class RankPool:
             zygote.close()
 
     def _start_world(self, profile: Profile, size: int) -> list[RankProcess]:
-        world = PmiServer(self._loop, size)
-        return [self._start(profile, world, rank) for rank in range(size)]
+        if not self.plain_mpi:
+            served = PmiServer(self._loop, size)
+            return [self._start(profile, served, rank) for rank in range(size)]
+        ranks: list[RankProcess] = []
+        world = PlainWorld(self._loop, self._run_directory, lambda rank, pid: self._pid_known(ranks[rank], pid))
+        ranks += [self._start(profile, world, rank) for rank in range(size)]
+        world.start(rank_environment(profile))
+        return ranks
 
-    def _start(self, profile: Profile, world: PmiServer | None = None, world_rank: int = 0) -> RankProcess:
+    def _start(self, profile: Profile, world: PmiServer | PlainWorld | None = None, world_rank: int = 0) -> RankProcess:
         identifier = next(self._identifiers)
         ours, theirs = socket.socketpair()
         log = self._run_directory / "logs" / f"rank-{identifier}.log"
@@ -116,6 +125,8 @@ class RankPool:
         zygote = self._zygotes[profile]
         if world is None:
             zygote.start_rank(identifier, {}, [theirs.fileno(), log_descriptor])
+        elif isinstance(world, PlainWorld):
+            world.expect(world_rank, theirs.fileno(), log_descriptor)
         else:
             pmi, env = world.connect(world_rank)
             zygote.start_rank(identifier, env, [theirs.fileno(), log_descriptor, pmi.fileno()])

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from deeprc.runtime.messages import Profile
+from deeprc.runtime.plain_world import PlainWorld
 from deeprc.runtime.pmi_server import PmiServer
 
 _TAIL_BYTES = 4096
@@ -23,7 +24,7 @@ class RankProcess:
     profile: Profile
     channel: Connection
     log: Path
-    world: PmiServer | None = None
+    world: PmiServer | PlainWorld | None = None
     pid: int | None = None
     exit_code: int | None = None
     retired: bool = False
