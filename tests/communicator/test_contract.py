@@ -148,7 +148,7 @@ def test_the_other_librarys_communicator_is_refused_with_advice(backend: str) ->
 
 def test_backends_are_found_by_name() -> None:
     """Entry points list them; an unknown one names the valid."""
-    assert backends() == ["gloo", "mpi", "nccl", "solo"]
+    assert backends() == ("gloo", "mpi", "nccl", "solo")
     with pytest.raises(CommunicatorError, match="Valid communicators: gloo, mpi, nccl, solo"):
         connect(Rendezvous("t", "smoke", 0, 1, "/nowhere"))
     with pytest.raises(CommunicatorError, match="holds one rank, not 2"):

@@ -17,20 +17,19 @@ def test_a_gang_gets_all_its_ranks_or_none() -> None:
     """Three ranks wait while two cores are free, and smaller tasks fill them."""
     scheduler = Scheduler([Node("a", cores=4)])
     scheduler.add("two", Demand(2))
-    assert [placement.slots for placement in scheduler.place(lambda _: 0)] == [(0, 1)]
-    scheduler.add("three", Demand(3))
-    scheduler.add("one", Demand(1))
-    priority = {"three": 9.0, "one": 1.0}
-    assert [placement.task for placement in scheduler.place(priority.__getitem__)] == ["one"]
+    assert [placement.slots for placement in scheduler.place()] == [(0, 1)]
+    scheduler.add("three", Demand(3), priority=9.0)
+    scheduler.add("one", Demand(1), priority=1.0)
+    assert [placement.task for placement in scheduler.place()] == ["one"]
     scheduler.release("two")
-    assert [placement.slots for placement in scheduler.place(priority.__getitem__)] == [(0, 1, 3)]
+    assert [placement.slots for placement in scheduler.place()] == [(0, 1, 3)]
 
 
 def test_threads_take_cores_and_gpus_go_to_ranks() -> None:
     """A rank's slot is the first of its cores; GPUs are dealt out rank by rank."""
     scheduler = Scheduler([Node("a", cores=4, gpus=4)])
     scheduler.add("t", Demand(2, threads=2, gpus=2))
-    [placement] = scheduler.place(lambda _: 0)
+    [placement] = scheduler.place()
     assert placement.slots == (0, 2)
     assert placement.gpus == ((0, 1), (2, 3))
 
@@ -39,12 +38,12 @@ def test_a_large_task_is_not_put_off_for_ever() -> None:
     """Small tasks keep arriving; after `patience` of them the node is held for the large one."""
     scheduler = Scheduler([Node("a", cores=2)], patience=5)
     scheduler.add("small-0", Demand(1))
-    scheduler.place(lambda _: 0)
-    scheduler.add("large", Demand(2))
+    scheduler.place()
+    scheduler.add("large", Demand(2), priority=1.0)
     running, order = ["small-0"], []
     for number in range(1, 30):
         scheduler.add(f"small-{number}", Demand(1))
-        placed = [placement.task for placement in scheduler.place(lambda task: 1.0 if task == "large" else 0.0)]
+        placed = [placement.task for placement in scheduler.place()]
         order += placed
         running += placed
         if "large" in placed:
@@ -52,6 +51,21 @@ def test_a_large_task_is_not_put_off_for_ever() -> None:
         scheduler.release(running.pop(0))
     assert "large" in order
     assert len(order) <= 8
+
+
+def test_thousands_of_ready_tasks_go_by_priority_and_then_in_order() -> None:
+    """The queue is drained one core at a time; dropped tasks are passed by."""
+    scheduler = Scheduler([Node("a", cores=1)])
+    for number in range(3000):
+        scheduler.add(f"{number}", Demand(1), priority=float(number % 3))
+    scheduler.drop("2")
+    order = []
+    while placed := scheduler.place():
+        order += [int(placement.task) for placement in placed]
+        scheduler.release(placed[0].task)
+    assert order == sorted(
+        (number for number in range(3000) if number != 2), key=lambda number: (-(number % 3), number)
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,11 +88,11 @@ def test_cores_are_never_shared_and_everything_runs(sizes: list[tuple[int, int]]
     scheduler = Scheduler([Node("a", cores=8), Node("b", cores=5)])
     demands = {str(number): Demand(ranks, threads) for number, (ranks, threads) in enumerate(sizes)}
     for task, demand in demands.items():
-        scheduler.add(task, demand)
+        scheduler.add(task, demand, random.random())
     running: dict[str, str] = {}
     finished = 0
     while finished < len(sizes):
-        for placement in scheduler.place(lambda task: random.random()):
+        for placement in scheduler.place():
             running[placement.task] = placement.node
             assert len(set(placement.slots)) == demands[placement.task].ranks
         for node, cores in {"a": 8, "b": 5}.items():

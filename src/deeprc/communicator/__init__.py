@@ -6,6 +6,8 @@ entry points.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import cast
 
@@ -16,9 +18,10 @@ from deeprc.errors import CommunicatorError, valid_values
 __all__ = ["Buffer", "Communicator", "ReduceOp", "Rendezvous", "SoloCommunicator", "backends", "connect"]
 
 
-def backends() -> list[str]:
+@functools.cache
+def backends() -> tuple[str, ...]:
     """Names of all installed backends."""
-    return sorted(point.name for point in entry_points(group="deeprc.communicators"))
+    return tuple(sorted(point.name for point in entry_points(group="deeprc.communicators")))
 
 
 def connect(rendezvous: Rendezvous) -> Communicator:
@@ -28,9 +31,12 @@ def connect(rendezvous: Rendezvous) -> Communicator:
         CommunicatorError: no such backend, or it could not be joined.
         MissingDependencyError: the library behind it is not installed.
     """
-    for point in entry_points(group="deeprc.communicators", name=rendezvous.backend):
-        return cast(Communicator, point.load()(rendezvous))
-    raise CommunicatorError(
-        f"unknown communicator {rendezvous.backend!r}. "
-        f"{valid_values(rendezvous.backend, backends(), noun='communicator')}"
-    )
+    return _backend(rendezvous.backend)(rendezvous)
+
+
+@functools.cache
+def _backend(name: str) -> Callable[[Rendezvous], Communicator]:
+    # Cached: looking through the metadata of all installed packages takes milliseconds, a task less than one.
+    for point in entry_points(group="deeprc.communicators", name=name):
+        return cast("Callable[[Rendezvous], Communicator]", point.load())
+    raise CommunicatorError(f"unknown communicator {name!r}. {valid_values(name, backends(), noun='communicator')}")

@@ -163,7 +163,10 @@ class Driver:
                 return
         unfinished = [need for need in task.needs if need in self._tasks]
         if self._graph.add(task.name, unfinished, task.expected_s):
-            self._scheduler.add(task.name, task.demand)
+            self._ready(task)
+
+    def _ready(self, task: Task) -> None:
+        self._scheduler.add(task.name, task.demand, self._graph.rank_upward.get(task.name, 0.0))
 
     def _prepare(self, task: Task) -> None:
         """Have agents import what the task needs, while it still waits."""
@@ -176,7 +179,7 @@ class Driver:
     def _place(self) -> None:
         if not self._ready_nodes:
             return
-        for placement in self._scheduler.place(lambda name: self._graph.rank_upward.get(name, 0.0)):
+        for placement in self._scheduler.place():
             self._run_on(placement)
 
     def _run_on(self, placement: Placement) -> None:
@@ -218,7 +221,7 @@ class Driver:
         self._done[task.name] = result
         del self._tasks[task.name]
         for ready in self._graph.finish(task.name):
-            self._scheduler.add(ready, self._tasks[ready].demand)
+            self._ready(self._tasks[ready])
         self._record(
             "task.finished",
             task=task.name,
@@ -248,7 +251,7 @@ class Driver:
     def _retry_or_end(self, task: Task, error: DeepRCError, will_retry: bool) -> None:
         if will_retry:
             task.node = None
-            self._scheduler.add(task.name, task.demand)
+            self._ready(task)
             return
         self.failed_tasks += 1
         self._lose(task, error, f"{task.name!r}, which it needs, failed: {str(error).splitlines()[0]}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import heapq
+import itertools
 from dataclasses import dataclass
 
 from deeprc.errors import ResourceError
+
+_LOOKAHEAD = 64
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Scheduler:
         }
         self._patience = patience
         self._ready: dict[str, Demand] = {}
+        self._queue: list[tuple[float, int, str]] = []
+        self._order = itertools.count()
         self._passed_over: dict[str, int] = {}
         self._placed: dict[str, tuple[Demand, str, list[int], list[int]]] = {}
 
@@ -94,9 +99,11 @@ class Scheduler:
                 f"node. Use at most {memory // demand.ranks} bytes a rank."
             )
 
-    def add(self, task: str, demand: Demand) -> None:
+    def add(self, task: str, demand: Demand, priority: float = 0.0) -> None:
+        """Add a task that is ready. Of equal priorities the first to come is the first to go."""
         self._ready[task] = demand
         self._passed_over[task] = 0
+        heapq.heappush(self._queue, (-priority, next(self._order), task))
 
     def drop(self, task: str) -> None:
         """Forget a task that is ready but not placed."""
@@ -113,25 +120,35 @@ class Scheduler:
         free.gpus = sorted(free.gpus + gpus)
         free.memory_bytes += demand.ranks * demand.memory_bytes
 
-    def place(self, priority: Callable[[str], float]) -> list[Placement]:
-        """Place what fits now, highest priority first."""
+    def place(self) -> list[Placement]:
+        """Place what fits now, highest priority first.
+
+        Behind a task that does not fit, so many are looked at as `_LOOKAHEAD` says: with thousands ready the
+        answer has to come in microseconds.
+        """
         placements: list[Placement] = []
+        waiting: list[tuple[float, int, str]] = []
         held: set[str] = set()
-        if not any(free.cores for free in self._free.values()):
-            return placements
-        for task in sorted(self._ready, key=priority, reverse=True):
-            demand = self._ready[task]
+        while self._queue and self._has_cores() and len(held) < len(self._nodes) and len(waiting) < _LOOKAHEAD:
+            entry = heapq.heappop(self._queue)
+            task = entry[2]
+            demand = self._ready.get(task)
+            if demand is None:
+                continue
             node = next((name for name in self._free if name not in held and self._fits(demand, name)), None)
             if node is not None:
                 placements.append(self._take(task, demand, node))
-            elif self._passed_over[task] >= self._patience:
+                continue
+            waiting.append(entry)
+            if self._passed_over[task] >= self._patience:
                 held.add(self._node_for(demand))
-            if len(held) == len(self._nodes) or not any(free.cores for free in self._free.values()):
-                break
-        if placements:
-            for task in self._ready:
-                self._passed_over[task] += 1
+        for entry in waiting:
+            heapq.heappush(self._queue, entry)
+            self._passed_over[entry[2]] += len(placements)
         return placements
+
+    def _has_cores(self) -> bool:
+        return any(free.cores for free in self._free.values())
 
     def _fits(self, demand: Demand, node: str) -> bool:
         free = self._free[node]
