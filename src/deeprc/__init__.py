@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deeprc.spec import Pipeline as Pipeline
     from deeprc.spec import load_pipeline as load_pipeline
     from deeprc.table import Table as Table
+    from deeprc.table import concat as concat
     from deeprc.table import from_polars as from_polars
     from deeprc.table import scan_csv as scan_csv
     from deeprc.table import scan_dataset as scan_dataset
@@ -40,6 +41,7 @@ _HOMES = {
     "Pipeline": "deeprc.spec",
     "Session": "deeprc.runtime",
     "Table": "deeprc.table",
+    "concat": "deeprc.table",
     "from_polars": "deeprc.table",
     "load_pipeline": "deeprc.spec",
     "progress": "deeprc.journal",

@@ -9,6 +9,8 @@ from typing import Any
 import polars as pl
 from polars import selectors as cs
 
+import deeprc as rc
+
 T = Any  # pl.LazyFrame or deeprc.Table: the same calls on both are what is tested
 
 
@@ -189,4 +191,133 @@ UNIQUES = {
     "unique_selector": Case(lambda t, o: t.unique(cs.integer(), keep="first")),
     "unique_placed": Case(lambda t, o: t.group_by("k", "g").agg(pl.col("i").max()).unique(["k", "g", "i"])),
 }
-CASES: dict[str, Case] = {**STEPS, **JOINS, **GROUPS, **SORTS, **UNIQUES}
+
+
+def either(method: str, reference: Callable[[T, T], T]) -> Case:
+    """A method of two tables that Polars has not: what Polars has to say to it is `reference`."""
+    return Case(lambda t, o: reference(t, o) if isinstance(t, pl.LazyFrame) else getattr(t, method)(o))
+
+
+def _anywhere(t: T, o: T, wanted: Callable[[set[str], set[str]], set[str]]) -> T:
+    """Rows by their text: no operator of Polars decides which are equal."""
+    left, right = ([str(row) for row in side.collect().rows()] for side in (t, o))
+    kept = wanted(set(left), set(right))
+    firsts = [number for number, row in enumerate(left) if row in kept and row not in left[:number]]
+    return t.collect()[firsts].lazy()
+
+
+def _both(t: T, o: T) -> tuple[T, T]:
+    """Tables with rows in common, with nulls and repeats; no zeros of two signs."""
+    return t.select("k", "g", "e", "d", "s"), t.select("k", "g", "e", "d", "s").slice(2, 60)
+
+
+def _cat(tables: list[T]) -> T:
+    return pl.concat(tables) if isinstance(tables[0], pl.LazyFrame) else rc.concat(tables)
+
+
+MORE_JOINS = {
+    f"join_{how}_{name}": Case(lambda t, o, how=how, plan=plan: plan(t, o, how))
+    for how in ("inner", "left", "right", "full", "semi", "anti")
+    for name, plan in {
+        "key": lambda t, o, how: t.join(o, on="k", how=how),
+        "keys": lambda t, o, how: t.join(o.rename({"k": "z"}), left_on=["k", "g"], right_on=["z", "g"], how=how),
+        "expression": lambda t, o, how: t.join(o, left_on=pl.col("k") * 2, right_on=pl.col("i") + 1, how=how),
+        "nulls_equal": lambda t, o, how: t.select("k", "g", "i").join(
+            o.select("g", "k", "x"), on="g", how=how, nulls_equal=True
+        ),
+        "text": lambda t, o, how: t.join(o.select("c", "d", "i"), on=["c", "d"], how=how).filter(pl.col("i") > 0),
+        "placed": lambda t, o, how: (
+            t.group_by("k")
+            .agg(pl.len())
+            .join(o.select("k", "x"), on="k", how=how)
+            .group_by("k")
+            .agg(pl.len().alias("rows"))
+        ),
+        "narrow": lambda t, o, how: t.join(o, on="k", how=how).select("g", "i"),
+    }.items()
+} | {
+    "join_full_coalesced": Case(lambda t, o: t.join(o, on="k", how="full", coalesce=True)),
+    "join_left_uncoalesced": Case(lambda t, o: t.join(o, on="k", how="left", coalesce=False)),
+    "join_cross": Case(lambda t, o: t.select("k", "g").join(o.select("k", "d").head(9), how="cross")),
+    "join_cross_left": Case(lambda t, o: t.select("k").head(3).join(o.select("g", "d", "k"), how="cross", suffix="_o")),
+    "join_cross_filter": Case(
+        lambda t, o: t.select("k", "g").join(o.select("i"), how="cross").filter(pl.col("k") > 1).select("i")
+    ),
+}
+ASOF = {
+    f"asof_{strategy}_{tolerance}_{'by' if by else 'all'}": Case(
+        lambda t, o, strategy=strategy, tolerance=tolerance, by=by: (
+            t.drop_nulls(["i"])
+            .sort("i", maintain_order=True)
+            .join_asof(
+                o.drop_nulls("i").sort("i", maintain_order=True), on="i", by=by, strategy=strategy, tolerance=tolerance
+            )
+        ),
+        ordered=by is None,
+    )
+    for strategy in ("backward", "forward", "nearest")
+    for tolerance in (None, 3)
+    for by in (None, "g", ["g", "k"])
+} | {
+    "asof_times": Case(
+        lambda t, o: (
+            t.drop_nulls("t")
+            .sort("t", maintain_order=True)
+            .join_asof(
+                o.drop_nulls("t").select("t", "c", "i").sort("t", maintain_order=True),
+                left_on="t",
+                right_on="t",
+                by_left="c",
+                by_right="c",
+                tolerance="2h",
+                allow_exact_matches=False,
+            )
+        )
+    ),
+}
+SETS = {
+    "concat": _ordered(lambda t, o: _cat([t, o, t.filter(pl.col("k") > 2)])),
+    "concat_head": _ordered(lambda t, o: _cat([o, t]).head(50).select("g")),
+    "concat_filter": _ordered(lambda t, o: _cat([o, t]).filter(pl.col("k") > 1).select("i", "k")),
+    "union_all": either("union_all", lambda t, o: pl.concat([t, o])),
+    "union": either("union", lambda t, o: pl.concat([t, o]).unique()),
+    "difference": Case(
+        lambda t, o: (
+            _anywhere(*_both(t, o), lambda a, b: a - b)
+            if isinstance(t, pl.LazyFrame)
+            else _both(t, o)[0].difference(_both(t, o)[1])
+        )
+    ),
+    "intersect": Case(
+        lambda t, o: (
+            _anywhere(*_both(t, o), lambda a, b: a & b)
+            if isinstance(t, pl.LazyFrame)
+            else _both(t, o)[0].intersect(_both(t, o)[1])
+        )
+    ),
+}
+ROWS = {
+    **{
+        f"slice_{offset}_{length}": _ordered(lambda t, o, offset=offset, length=length: t.slice(offset, length))
+        for offset in (0, 60, 500, -4, -500)
+        for length in (None, 2, 480)
+    },
+    "tail": _ordered(lambda t, o: t.tail(7)),
+    "tail_none": _ordered(lambda t, o: t.tail(0)),
+    "limit": _ordered(lambda t, o: t.limit(3).select("g")),
+    "slice_sorted": _ordered(lambda t, o: t.sort("i", "k", maintain_order=True).slice(5, 9).select("k")),
+    "row_index": _ordered(lambda t, o: t.filter(pl.col("k") > 1).with_row_index("row", 5).filter(pl.col("row") > 8)),
+    "top_k": Case(lambda t, o: t.select("k", "g", "i").top_k(9, by=["k", "g", "i"])),
+    "top_k_reverse": Case(lambda t, o: t.select("k", "i").top_k(5, by=["k", -pl.col("i")], reverse=[True, False])),
+    "bottom_k": Case(lambda t, o: t.select("d", "x").bottom_k(12, by=["d", "x"])),
+    "drop_nulls": _ordered(lambda t, o: t.select("k", "g", "x").drop_nulls()),
+    "drop_nulls_subset": _ordered(lambda t, o: t.drop_nulls(cs.string() | cs.date())),
+    "fill_null": _ordered(lambda t, o: t.fill_null(7).select("k", "x", "g")),
+    "fill_null_text": _ordered(lambda t, o: t.fill_null("none")),
+    "fill_nan": _ordered(lambda t, o: t.fill_nan(None)),
+    "cast": _ordered(lambda t, o: t.cast({"k": pl.Float32, cs.date(): pl.String})),
+    "cast_all": _ordered(lambda t, o: t.select("k", "i", "b").cast(pl.String).select("k")),
+    "unpivot": Case(lambda t, o: t.unpivot(["k", "i"], index=["g", "d"], variable_name="what")),
+    "unpivot_values": Case(lambda t, o: t.unpivot(["k", "i"], index="g").select("value")),
+}
+CASES: dict[str, Case] = {**MORE_JOINS, **ASOF, **SETS, **ROWS, **STEPS, **JOINS, **GROUPS, **SORTS, **UNIQUES}

@@ -62,7 +62,7 @@ def expected(name: str, data: str) -> Result:
 
 def second(frame: pl.DataFrame) -> pl.DataFrame:
     """Another table with keys in common with the first."""
-    return frame.reverse().head(40).with_columns(pl.col("k") + 1)
+    return frame.reverse().head(40).with_columns(pl.col("k") + 1, pl.col("l").cast(frame.schema["l"]))
 
 
 def attempt(work: Callable[[], pl.DataFrame]) -> Result:

@@ -25,7 +25,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
     "rename_twice": (lambda: TABLE.rename({"k": "g"}), DataError, ["'g'", "duplicate"]),
     "drop": (lambda: TABLE.drop("q"), DataError, ["'q'", "Valid columns"]),
     "duplicate": (lambda: TABLE.select("k", pl.col("g").alias("k")), DataError, ["duplicate", "'k'"]),
-    "join_how": (lambda: TABLE.join(TABLE, on="k", how="outer"), SpecError, ["'outer'", "inner, left"]),
+    "join_how": (lambda: TABLE.join(TABLE, on="k", how="outer"), SpecError, ["'outer'", "full, inner, left"]),
     "join_key": (lambda: TABLE.join(OTHER, on="x"), DataError, ["right keys", "'x'", "Valid columns: g, k, k_right"]),
     "join_no_key": (lambda: TABLE.join(OTHER), SpecError, ["on="]),
     "join_half": (lambda: TABLE.join(OTHER, left_on="k"), SpecError, ["left_on= and right_on="]),

@@ -1,6 +1,6 @@
 """The distributed lazy table: Polars' expressions and semantics over the ranks of a task."""
 
 from deeprc.table.sources import from_polars, scan_csv, scan_dataset, scan_parquet
-from deeprc.table.table import GroupBy, Table
+from deeprc.table.table import GroupBy, Table, concat
 
-__all__ = ["GroupBy", "Table", "from_polars", "scan_csv", "scan_dataset", "scan_parquet"]
+__all__ = ["GroupBy", "Table", "concat", "from_polars", "scan_csv", "scan_dataset", "scan_parquet"]

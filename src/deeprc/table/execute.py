@@ -10,10 +10,33 @@ import polars as pl
 from deeprc.communicator import Communicator
 from deeprc.table.operators.group_by import run_group_by
 from deeprc.table.operators.join import run_join
+from deeprc.table.operators.keyed import run_join_asof, run_keyed
+from deeprc.table.operators.rows import (
+    run_concat,
+    run_permute,
+    run_repartition,
+    run_row_index,
+    run_sample,
+    run_shuffle,
+    run_slice,
+    run_top_k,
+)
 from deeprc.table.operators.sort import run_sort
 from deeprc.table.operators.unique import run_unique
 from deeprc.table.operators.whole import run_step
 from deeprc.table.plan import GroupBy, Head, Join, Node, Sort, Source, Step, Unique
+from deeprc.table.plan_rows import (
+    Concat,
+    JoinAsof,
+    Keyed,
+    Permute,
+    Repartition,
+    RowIndex,
+    Sample,
+    ShuffleByKey,
+    Slice,
+    TopK,
+)
 from deeprc.table.pushdown import optimised, uses
 from deeprc.table.stage import Execution, Stage, compute
 
@@ -31,6 +54,8 @@ def run_plan(plan: Node, comm: Communicator) -> pl.DataFrame:
 def _stage_alone(node: Node, run: Execution) -> Stage:
     if isinstance(node, Source):
         return Stage(node.load(run.comm))
+    if isinstance(node, Sample | Permute | Repartition):
+        return _stage(node, run)
     return Stage(node.apply(*(run.stage(source).frame for source in node.inputs)))
 
 
@@ -53,6 +78,16 @@ _OPERATORS: dict[type[Node], Callable[[Any, Execution], Stage]] = {
     GroupBy: run_group_by,
     Sort: run_sort,
     Unique: run_unique,
+    Concat: run_concat,
+    Slice: run_slice,
+    TopK: run_top_k,
+    RowIndex: run_row_index,
+    Sample: run_sample,
+    Permute: run_permute,
+    ShuffleByKey: run_shuffle,
+    Repartition: run_repartition,
+    Keyed: run_keyed,
+    JoinAsof: run_join_asof,
 }
 
 

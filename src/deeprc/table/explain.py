@@ -6,10 +6,22 @@ from collections.abc import Iterator
 
 from deeprc.table.expressions import is_scalar
 from deeprc.table.operators.group_by import groups_locally, taken_apart
-from deeprc.table.operators.join import BROADCAST_BYTES, joins_locally
+from deeprc.table.operators.join import BROADCAST_BYTES, joins_locally, keeps_left
 from deeprc.table.operators.sort import sorts_locally
 from deeprc.table.placement import Placement, after_step, key_columns, matching_keys
 from deeprc.table.plan import GroupBy, Head, Join, Node, Select, Sort, Source, Step, Unique
+from deeprc.table.plan_rows import (
+    Concat,
+    JoinAsof,
+    Keyed,
+    Permute,
+    Repartition,
+    RowIndex,
+    Sample,
+    ShuffleByKey,
+    Slice,
+    TopK,
+)
 from deeprc.table.pushdown import optimised
 
 _ONE_PLACE = "exchange: all rows to rank 0"
@@ -48,6 +60,31 @@ def _moved(node: Node) -> list[str]:
         return [f"exchange: rows by hash of {names}"]
     if isinstance(node, Join):
         return _moved_by_join(node)
+    return _moved_by_rows(node)
+
+
+def _moved_by_rows(node: Node) -> list[str]:
+    if isinstance(node, Concat):
+        return ["exchange: rows by their numbers, evenly"] * node.in_order
+    if isinstance(node, TopK):
+        return [f"exchange: the {node.k} rows of each rank to rank 0"]
+    if isinstance(node, Permute):
+        return ["exchange: rows by a hash of their numbers"]
+    if isinstance(node, Repartition):
+        return ["exchange: rows by their numbers"]
+    if isinstance(node, ShuffleByKey | Keyed) and node.keys:
+        if matching_keys(placement_of(node.input), node.keys) is not None:
+            return []
+        return [f"exchange: rows by hash of [{', '.join(map(str, node.keys))}]"]
+    if isinstance(node, Keyed):
+        return [_ONE_PLACE]
+    if isinstance(node, JoinAsof):
+        if not node.left_by:
+            return ["exchange: right to all ranks"]
+        return [
+            f"exchange: left by hash of {list(node.left_by)}",
+            f"exchange: right by hash of {list(node.right_by)}",
+        ]
     return []
 
 
@@ -77,6 +114,8 @@ def _moved_by_group_by(node: GroupBy) -> list[str]:
 
 
 def _moved_by_join(node: Join) -> list[str]:
+    if node.how == "cross":
+        return ["exchange: the smaller side to all ranks"]
     if not joins_locally(node):
         return [f"{_ONE_PLACE}, left", f"{_ONE_PLACE}, right"]
     left = matching_keys(placement_of(node.left), node.left_on)
@@ -89,7 +128,7 @@ def _moved_by_join(node: Join) -> list[str]:
         lines.append(f"exchange: left by hash of [{', '.join(str(node.left_on[index]) for index in chosen)}]")
     if chosen != right:
         lines.append(f"exchange: right by hash of [{', '.join(str(node.right_on[index]) for index in chosen)}]")
-    if left is None:
+    if left is None and keeps_left(node):
         lines.append(f"(a right side of at most {BROADCAST_BYTES >> 20} MiB goes to all ranks instead)")
     return lines
 
@@ -98,12 +137,17 @@ def placement_of(node: Node) -> Placement:
     """Where rows will be, supposing that no join finds its right side small."""
     if isinstance(node, Step):
         return None if node.looks_around else after_step(node, placement_of(node.input))
-    if isinstance(node, Head):
+    if isinstance(node, Head | Slice | Sample | RowIndex):
         return placement_of(node.input)
     if isinstance(node, GroupBy) and groups_locally(node) and not node.maintain_order:
         before = placement_of(node.input)
         return before if matching_keys(before, node.keys) is not None else key_columns(node.keys)
-    if isinstance(node, Join) and joins_locally(node):
+    if isinstance(node, ShuffleByKey):
+        before = placement_of(node.input)
+        return before if matching_keys(before, node.keys) is not None else key_columns(node.keys)
+    if isinstance(node, Join) and node.how == "cross":
+        return None
+    if isinstance(node, Join) and keeps_left(node) and joins_locally(node):
         match = matching_keys(placement_of(node.left), node.left_on)
         return placement_of(node.left) if match is not None else key_columns(node.left_on)
     return None

@@ -16,7 +16,7 @@ import polars as pl
 from deeprc.communicator import Communicator
 from deeprc.table.expressions import is_row_wise
 
-JoinHow = Literal["inner", "left"]
+JoinHow = Literal["inner", "left", "right", "full", "semi", "anti", "cross"]
 Keep = Literal["any", "first", "last", "none"]
 
 
@@ -170,6 +170,7 @@ class Join(Node):
     how: JoinHow = "inner"
     suffix: str = "_right"
     nulls_equal: bool = False
+    coalesce: bool | None = None
 
     @property
     def inputs(self) -> tuple[Node, ...]:
@@ -177,6 +178,8 @@ class Join(Node):
 
     def apply(self, *frames: pl.LazyFrame) -> pl.LazyFrame:
         left, right = frames
+        if self.how == "cross":
+            return left.join(right, how="cross", suffix=self.suffix)
         return left.join(
             right,
             left_on=list(self.left_on),
@@ -184,9 +187,12 @@ class Join(Node):
             how=self.how,
             suffix=self.suffix,
             nulls_equal=self.nulls_equal,
+            coalesce=self.coalesce,
         )
 
     def label(self) -> str:
+        if self.how == "cross":
+            return "CROSS JOIN"
         return f"{self.how.upper()} JOIN {_listed(self.left_on)} = {_listed(self.right_on)}"
 
 

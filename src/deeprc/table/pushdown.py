@@ -12,9 +12,25 @@ import polars as pl
 
 from deeprc.table.expressions import plain_column, root_columns
 from deeprc.table.operators.group_by import groups_locally
+from deeprc.table.operators.join import keeps_left
 from deeprc.table.plan import Drop, Filter, GroupBy, Head, Join, Node, Rename, Select, Sort, Source, Unique, WithColumns
+from deeprc.table.plan_rows import (
+    Concat,
+    EachRow,
+    JoinAsof,
+    Keyed,
+    Permute,
+    Repartition,
+    RowIndex,
+    Sample,
+    ShuffleByKey,
+    Slice,
+    TopK,
+    with_inputs_of,
+)
 
 Columns = frozenset[str]
+_MOVING = Permute | Repartition | RowIndex | Sample | ShuffleByKey | Slice | TopK
 
 
 def optimised(plan: Node) -> Node:
@@ -65,7 +81,7 @@ class _Sinking:
             return replace(node, input=Filter(node.input, predicates))
         if isinstance(node, GroupBy) and groups_locally(node) and read <= {plain_column(key) for key in node.keys}:
             return replace(node, input=Filter(node.input, predicates))
-        if isinstance(node, Join) and read and read <= set(node.left.schema):
+        if isinstance(node, Join) and keeps_left(node) and read and read <= set(node.left.schema):
             return replace(node, left=Filter(node.left, predicates))
         return None
 
@@ -91,12 +107,17 @@ class _Pruning:
     def _pruned(self, node: Node, needed: Columns) -> Node:
         if isinstance(node, Source):
             return node
+        if isinstance(node, EachRow | JoinAsof | Keyed):
+            return with_inputs(node, tuple(self.prune(source, frozenset(source.schema)) for source in node.inputs))
+        if isinstance(node, Concat):
+            columns = needed or _any_column(node)
+            return with_inputs(node, tuple(self._only(source, columns) for source in node.inputs))
         if isinstance(node, Join):
             left, right = _join_sides(node, needed)
             return replace(node, left=self._only(node.left, left), right=self._only(node.right, right))
         source = node.inputs[0]
         below = _read_below(node, needed) & set(source.schema)
-        if isinstance(node, Sort | Unique | Head | GroupBy):
+        if isinstance(node, Sort | Unique | Head | GroupBy | _MOVING):
             return with_inputs(node, (self._only(source, below),))
         pruned = self.prune(source, below or _any_column(source))
         if isinstance(node, Rename):
@@ -131,8 +152,10 @@ def _read_below(node: Node, needed: Columns) -> Columns:
         return root_columns((*node.keys, *node.aggs), schema)
     if isinstance(node, Filter | WithColumns):
         return needed | root_columns(node.expressions, schema)
-    if isinstance(node, Sort):
+    if isinstance(node, Sort | TopK):
         return needed | root_columns(node.by, schema)
+    if isinstance(node, ShuffleByKey):
+        return needed | root_columns(node.keys, schema)
     if isinstance(node, Unique):
         return frozenset(schema) if node.subset is None else needed | set(node.subset)
     if isinstance(node, Rename):
@@ -144,6 +167,8 @@ def _read_below(node: Node, needed: Columns) -> Columns:
 def _join_sides(node: Join, needed: Columns) -> tuple[Columns, Columns]:
     """The columns of either side; both of a name that both have, since that decides who gets the suffix."""
     left, right = node.left.schema, node.right.schema
+    if node.how in ("semi", "anti"):
+        return needed & set(left) | root_columns(node.left_on, left), root_columns(node.right_on, right)
     from_right = {name for name in right if name in needed or name + node.suffix in needed}
     both = {name for name in from_right if name in left}
     return (
@@ -156,6 +181,4 @@ def with_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:
     """The same operator over other inputs."""
     if inputs == node.inputs:
         return node
-    if isinstance(node, Join):
-        return replace(node, left=inputs[0], right=inputs[1])
-    return replace(node, input=inputs[0])  # type: ignore[call-arg]
+    return replace(node, **with_inputs_of(node, inputs))

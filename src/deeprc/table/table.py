@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import polars as pl
 
 from deeprc.bridge import Dataset
 from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.errors import DataError, SpecError, valid_values
-from deeprc.table import plan
+from deeprc.table import plan, plan_rows
 from deeprc.table.exchange import gather, replicate, together
 from deeprc.table.execute import run_plan
 from deeprc.table.explain import explain
-from deeprc.table.expressions import as_expressions
+from deeprc.table.expressions import as_expressions, is_row_wise
+from deeprc.table.operators.rows import aligned
 from deeprc.table.schema import as_data_error, checked
+from deeprc.table.stage import Execution, Stage
 
 _SOLO = SoloCommunicator()
+_SIDE, _FIRST, _LAST = "__side__", "__first__", "__last__"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,16 +84,19 @@ class Table:
         right_on: Any = None,
         suffix: str = "_right",
         nulls_equal: bool = False,
+        coalesce: bool | None = None,
     ) -> Table:
         """Join with another table of the same communicator, as `polars.LazyFrame.join`. Row order is not kept.
 
         Args:
             other: the right table; if small it is sent to all ranks, else both sides meet by key.
             on: column or expression, or a list of these, that both tables have.
-            how: "inner" or "left".
+            how: "inner", "left", "right", "full", "semi" (left rows with a match), "anti" (those without) or
+                "cross" (every row with every row, no keys).
             left_on, right_on: in place of `on`, where the keys differ.
             suffix: for columns of the right table whose name the left one has.
             nulls_equal: whether a null key matches a null key.
+            coalesce: whether both sides' keys become one column; None: all but "full" do so.
 
         Raises:
             SpecError: unknown `how`, or keys given twice, or not at all.
@@ -98,13 +104,11 @@ class Table:
         """
         if how not in get_args(plan.JoinHow):
             raise SpecError(f"unknown how={how!r}. {valid_values(str(how), get_args(plan.JoinHow), noun='join')}")
-        if not isinstance(other, Table):
-            raise SpecError(f"join takes a Table, not {type(other).__name__}; deeprc.from_polars makes one")
-        if other.comm is not self.comm and (other.comm.size, self.comm.size) != (1, 1):
-            raise SpecError(
-                "join takes two tables of one communicator: pass the task's communicator to the function that makes "
-                "the other table too, as in deeprc.from_polars(frame, comm)"
-            )
+        other = _of_one_communicator("join", self, other)
+        if how == "cross":
+            if any(keys is not None for keys in (on, left_on, right_on)):
+                raise SpecError("a cross join takes no keys: every row meets every row")
+            return self._next("join", plan.Join(self.node, other.node, (), (), how, suffix))
         if (on is None) == (left_on is None and right_on is None) or (left_on is None) != (right_on is None):
             raise SpecError("join takes either on=, or both left_on= and right_on=")
         left_keys = self._expanded("join", [on if left_on is None else left_on])
@@ -112,7 +116,7 @@ class Table:
         for side, table, keys in (("left", self, left_keys), ("right", other, right_keys)):
             with as_data_error(f"join, {side} keys", table.columns):
                 pl.LazyFrame(schema=table.schema).select(*keys).collect_schema()
-        node = plan.Join(self.node, other.node, left_keys, right_keys, how, suffix, nulls_equal)
+        node = plan.Join(self.node, other.node, left_keys, right_keys, how, suffix, nulls_equal, coalesce)
         return self._next("join", node)
 
     def group_by(self, *keys: Any, maintain_order: bool = False, **named: Any) -> GroupBy:
@@ -167,6 +171,201 @@ class Table:
         names = None if subset is None else self._names("unique", (subset,))
         return self._next("unique", plan.Unique(self.node, names, keep, maintain_order))
 
+    def limit(self, n: int = 5) -> Table:
+        """As `head`."""
+        return self.head(n)
+
+    def tail(self, n: int = 5) -> Table:
+        """The last n rows of the whole table."""
+        if n < 0:
+            raise SpecError(f"tail(n) takes n >= 0, not {n}")
+        return self.slice(-n, n) if n else self.head(0)
+
+    def slice(self, offset: int, length: int | None = None) -> Table:
+        """`length` rows (None: all) from number `offset` on; a negative offset counts from the end."""
+        if length is not None and length < 0:
+            raise SpecError(f"slice(offset, length) takes length >= 0, not {length}")
+        return self._next("slice", plan_rows.Slice(self.node, offset, length))
+
+    def top_k(self, k: int, *, by: Any, reverse: bool | Sequence[bool] = False) -> Table:
+        """The k largest rows by the keys, on rank 0; nulls come last. Which of equal ones is not said."""
+        return self._best("top_k", k, by, reverse, largest=True)
+
+    def bottom_k(self, k: int, *, by: Any, reverse: bool | Sequence[bool] = False) -> Table:
+        """The k smallest rows by the keys, on rank 0; nulls come last. Which of equal ones is not said."""
+        return self._best("bottom_k", k, by, reverse, largest=False)
+
+    def with_row_index(self, name: str = "index", offset: int = 0) -> Table:
+        """Number the rows of the whole table in a new first column."""
+        if offset < 0:
+            raise SpecError(f"with_row_index takes offset >= 0, not {offset}")
+        return self._next("with_row_index", plan_rows.RowIndex(self.node, name, offset))
+
+    def sample(self, n: int | None = None, *, fraction: float | None = None, seed: int | None = None) -> Table:
+        """Random rows without replacement, in the table's order; for one seed the same on any number of ranks.
+
+        Args:
+            n, fraction: how many rows, or which part of them (rounded down); one of the two.
+            seed: None takes another one at each run.
+
+        Raises:
+            DataError: when it runs: n is more than the table has.
+        """
+        if (n is None) == (fraction is None) or (n or 0) < 0 or not 0 <= (fraction or 0) <= 1:
+            raise SpecError(f"sample takes n >= 0 or a fraction in 0..1, one of them; not n={n}, fraction={fraction}")
+        return self._next("sample", plan_rows.Sample(self.node, n, fraction, seed))
+
+    def shuffle(self, *keys: Any, seed: int | None = None) -> Table:
+        """Bring rows of equal keys to one rank; without keys, put all rows into a random order.
+
+        The random order is for one seed the same on any number of ranks; None takes another one at each run.
+        """
+        if not keys:
+            return self._next("shuffle", plan_rows.Permute(self.node, seed))
+        if seed is not None:
+            raise SpecError("shuffle takes keys, or a seed for a random order; not both")
+        expressions = self._expanded("shuffle", keys)
+        with as_data_error("shuffle", self.columns):
+            pl.LazyFrame(schema=self.schema).select(*expressions).collect_schema()
+        if not all(is_row_wise(key, self.schema) for key in expressions):
+            raise SpecError("shuffle takes keys that each row has for itself: columns or row-wise expressions")
+        return self._next("shuffle", plan_rows.ShuffleByKey(self.node, expressions))
+
+    def repartition(self, sizes: Sequence[int] | None = None) -> Table:
+        """Give each rank as many rows as the others, or `sizes[rank]` of them; their order is kept.
+
+        Raises:
+            DataError: when it runs: the sizes do not add up to the number of rows.
+        """
+        if sizes is not None and (len(sizes) != self.comm.size or any(size < 0 for size in sizes)):
+            raise SpecError(f"repartition takes a number of rows for each of {self.comm.size} ranks, not {list(sizes)}")
+        node = plan_rows.Repartition(self.node, None if sizes is None else tuple(sizes))
+        return self._next("repartition", node)
+
+    def drop_nulls(self, subset: Any = None) -> Table:
+        """Drop rows with a null in `subset` (None: in any column)."""
+        names = self.columns if subset is None else self._names("drop_nulls", (subset,))
+        return self.filter(*(pl.col(name).is_not_null() for name in names)) if names else self
+
+    def fill_nan(self, value: Any) -> Table:
+        """Put a value in place of NaN, as `polars.LazyFrame.fill_nan`."""
+        return self._each("fill_nan", "FILL NAN", lambda frame: frame.fill_nan(value))
+
+    def fill_null(self, value: Any = None, *, matches_supertype: bool = True) -> Table:
+        """Put a value in place of nulls, as `polars.LazyFrame.fill_null`; a literal, not an expression."""
+        if value is None or isinstance(value, pl.Expr):
+            raise SpecError("fill_null takes a value; for expressions and strategies use with_columns")
+        return self._each(
+            "fill_null", "FILL NULL", lambda frame: frame.fill_null(value, matches_supertype=matches_supertype)
+        )
+
+    def cast(self, dtypes: Any, *, strict: bool = True) -> Table:
+        """Change types: one for all columns, or {column or selector: type}, as `polars.LazyFrame.cast`."""
+        with as_data_error("cast", self.columns):
+            after = pl.LazyFrame(schema=self.schema).cast(dtypes, strict=strict).collect_schema()
+        changed = [pl.col(name).cast(kind, strict=strict) for name, kind in after.items() if kind != self.schema[name]]
+        return self.with_columns(*changed) if changed else self
+
+    def unpivot(
+        self, on: Any = None, *, index: Any = None, variable_name: str | None = None, value_name: str | None = None
+    ) -> Table:
+        """Columns into rows, as `polars.LazyFrame.unpivot`. Row order is not kept."""
+
+        def method(frame: pl.LazyFrame) -> pl.LazyFrame:
+            return frame.unpivot(on, index=index, variable_name=variable_name, value_name=value_name)
+
+        return self._next("unpivot", plan_rows.EachRow(self.node, "UNPIVOT", method))
+
+    def value_counts(self, column: Any, *, name: str = "count") -> Table:
+        """How often each value of a column or row-wise expression occurs, in no order."""
+        return self.group_by(column).agg(pl.len().alias(name))
+
+    def union_all(self, *others: Table) -> Table:
+        """The rows of all tables, which have the same columns. No rows move, and their order is not kept."""
+        return concat([self, *others], in_order=False)
+
+    def union(self, *others: Table) -> Table:
+        """The distinct rows of all tables, in no order."""
+        return self.union_all(*others).unique()
+
+    def difference(self, other: Table) -> Table:
+        """The distinct rows of this table that the other has not, in no order. Nulls are equal."""
+        return self._sides(other).filter(pl.col(_LAST) == 0).drop(_FIRST, _LAST)
+
+    def intersect(self, other: Table) -> Table:
+        """The distinct rows that both tables have, in no order. Nulls are equal."""
+        return self._sides(other).filter(pl.col(_FIRST) != pl.col(_LAST)).drop(_FIRST, _LAST)
+
+    def equals(self, other: Table, *, ordered: bool = True) -> bool:
+        """Whether both tables have the same columns and rows; with `ordered=False` in any order. Collective.
+
+        Nulls are equal, and NaN are. Tables may be split over the ranks in different ways.
+        """
+        other = _of_one_communicator("equals", self, other)
+        if self.schema != other.schema:
+            return False
+        run = Execution(self.comm, lambda node, run: Stage(pl.LazyFrame()))
+        if ordered or not self.columns:
+            mine, theirs = (run.measure(table._part("comparing").lazy(), table.node) for table in (self, other))
+            sizes, heights = ([rows for rows, _ in facts] for _, facts in (mine, theirs))
+            if sum(sizes) != sum(heights):
+                return False
+            moved = aligned(theirs[0], heights, sizes, run, "EQUALS")
+            return all(self.comm.all_gather(mine[0].equals(moved)))
+        counts = self._sides(other, (pl.col(_SIDE) == 0).sum().alias(_FIRST), (pl.col(_SIDE) == 1).sum().alias(_LAST))
+        differ = counts.filter(pl.col(_FIRST) != pl.col(_LAST)).select(_FIRST)._part("comparing").height
+        return not any(self.comm.all_gather(differ))
+
+    def join_asof(
+        self,
+        other: Table,
+        *,
+        on: str | None = None,
+        left_on: str | None = None,
+        right_on: str | None = None,
+        by: Any = None,
+        by_left: Any = None,
+        by_right: Any = None,
+        strategy: Literal["backward", "forward", "nearest"] = "backward",
+        suffix: str = "_right",
+        tolerance: Any = None,
+        coalesce: bool = True,
+        allow_exact_matches: bool = True,
+    ) -> Table:
+        """Join each row with the nearest of the other table, as `polars.LazyFrame.join_asof`.
+
+        Both tables have to be sorted by `on`, all over or within each group of `by`. Rows keep their order
+        without `by`, when the other table goes to all ranks; with `by` groups meet by key, and order is not kept.
+        """
+        other = _of_one_communicator("join_asof", self, other)
+        lefts = (
+            () if by is None and by_left is None else self._names("join_asof", (by if by_left is None else by_left,))
+        )
+        rights = (
+            ()
+            if by is None and by_right is None
+            else other._names("join_asof", (by if by_right is None else by_right,))
+        )
+
+        def method(left: pl.LazyFrame, right: pl.LazyFrame) -> pl.LazyFrame:
+            return left.join_asof(
+                right,
+                on=on,
+                left_on=left_on,
+                right_on=right_on,
+                by_left=list(lefts) or None,
+                by_right=list(rights) or None,
+                strategy=strategy,
+                suffix=suffix,
+                tolerance=tolerance,
+                coalesce=coalesce,
+                allow_exact_matches=allow_exact_matches,
+                check_sortedness=not lefts,
+            )
+
+        node = plan_rows.JoinAsof(self.node, other.node, lefts, rights, on or f"{left_on} = {right_on}", method)
+        return self._next("join_asof", node)
+
     def collect(self) -> pl.DataFrame:
         """Compute; return this rank's rows. Collective."""
         return self._part("collecting")
@@ -218,6 +417,26 @@ class Table:
         columns = ", ".join(f"{name}: {dtype}" for name, dtype in self.schema.items())
         return f"Table({columns}; {self.comm.size} rank{'s' if self.comm.size > 1 else ''}, lazy)"
 
+    def _best(self, operator: str, k: int, by: Any, reverse: bool | Sequence[bool], *, largest: bool) -> Table:
+        if k < 0:
+            raise SpecError(f"{operator}(k) takes k >= 0, not {k}")
+        keys = self._expanded(operator, [by])
+        flags = _for_each(reverse, len(keys), "reverse")
+        return self._next(operator, plan_rows.TopK(self.node, k, keys, flags, largest))
+
+    def _each(self, operator: str, label: str, method: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Table:
+        return self._next(operator, plan_rows.Each(self.node, label, method))
+
+    def _sides(self, other: Table, *aggs: pl.Expr) -> Table:
+        """The distinct rows of both tables, and for each the first and the last side that has it."""
+        if not self.columns:
+            raise SpecError("tables without columns have no rows to compare")
+        marked = [
+            table.with_columns(pl.lit(side, dtype=pl.Int8).alias(_SIDE)) for side, table in enumerate((self, other))
+        ]
+        halves = aggs or (pl.col(_SIDE).min().alias(_FIRST), pl.col(_SIDE).max().alias(_LAST))
+        return marked[0].union_all(marked[1]).group_by(*self.columns).agg(*halves)
+
     def _part(self, doing: str) -> pl.DataFrame:
         return together(self.comm, doing, lambda: run_plan(self.node, self.comm), lambda _: None)[0]
 
@@ -259,6 +478,31 @@ class GroupBy:
     def len(self, name: str = "len") -> Table:
         """The number of rows of each group."""
         return self.agg(pl.len().alias(name))
+
+
+def concat(tables: Iterable[Table], *, in_order: bool = True) -> Table:
+    """The rows of all tables, those of the first one first, split evenly; or as they lie, where order is no matter.
+
+    Raises:
+        SpecError: no table is given, or they are of several communicators.
+        DataError: the tables differ in columns or types.
+    """
+    given = list(tables)
+    if not given:
+        raise SpecError("concat takes at least one table")
+    nodes = tuple(_of_one_communicator("concat", given[0], table).node for table in given)
+    return given[0]._next("concat", plan_rows.Concat(nodes, in_order))
+
+
+def _of_one_communicator(operator: str, table: Table, other: Any) -> Table:
+    if not isinstance(other, Table):
+        raise SpecError(f"{operator} takes a Table, not {type(other).__name__}; deeprc.from_polars makes one")
+    if other.comm is not table.comm and (other.comm.size, table.comm.size) != (1, 1):
+        raise SpecError(
+            f"{operator} takes two tables of one communicator: pass the task's communicator to the function that makes "
+            "the other table too, as in deeprc.from_polars(frame, comm)"
+        )
+    return other
 
 
 def _refuse_others(folder: Path, ours: set[str]) -> None:

@@ -25,22 +25,41 @@ def joins_locally(node: Join) -> bool:
     )
 
 
+def keeps_left(node: Join) -> bool:
+    """Whether each row of the result is of a left row, so that the right side may be on every rank."""
+    return node.how not in ("right", "full")
+
+
 def run_join(node: Join, run: Execution) -> Stage:
     """Run on all ranks; rows are where the left keys hash to, or where the left rows were."""
+    if node.how == "cross":
+        return _cross(node, run)
     if not joins_locally(node):
         return run_whole(node, run)
     left, right = run.stage(node.left), run.stage(node.right)
     left_match = matching_keys(left.placement, node.left_on)
     right_match = matching_keys(right.placement, node.right_on)
     if left_match is not None and left_match == right_match:
-        return Stage(node.apply(left.frame, right.frame), left.placement)
+        return Stage(node.apply(left.frame, right.frame), left.placement if keeps_left(node) else None)
     right_frame, sizes = run.measure(right.frame, node)
-    if left_match is None and sum(size for _, size in sizes) <= BROADCAST_BYTES:
+    if left_match is None and keeps_left(node) and sum(size for _, size in sizes) <= BROADCAST_BYTES:
         everywhere = replicate(
             _that_can_match(right_frame, node, node.right_on), run.comm, f"{node.label()} (right to all)"
         )
         return Stage(node.apply(left.frame, everywhere.lazy()), left.placement, left.streams)
     return _by_hash(node, left, right_frame, left_match, right_match, run)
+
+
+def _cross(node: Join, run: Execution) -> Stage:
+    """The smaller side goes to every rank."""
+    left, right = run.stage(node.left), run.stage(node.right)
+    left_rows, left_sizes = run.measure(left.frame, node)
+    right_rows, right_sizes = run.measure(right.frame, node)
+    if sum(size for _, size in right_sizes) <= sum(size for _, size in left_sizes):
+        right_rows = replicate(right_rows, run.comm, f"{node.label()} (right to all)")
+        return Stage(node.apply(left_rows.lazy(), right_rows.lazy()), left.placement)
+    left_rows = replicate(left_rows, run.comm, f"{node.label()} (left to all)")
+    return Stage(node.apply(left_rows.lazy(), right_rows.lazy()))
 
 
 def _by_hash(
@@ -58,16 +77,18 @@ def _by_hash(
     left_frame = left.frame
     if left_match is None:
         rows = run.collect(left_frame, node)
-        if node.how == "inner":
+        if node.how in ("inner", "semi", "right"):
             rows = _that_can_match(rows, node, node.left_on)
         left_frame = shuffle(rows, left_keys, run, f"{node.label()} (left)").lazy()
     if chosen != right_match:
-        rows = _that_can_match(right, node, node.right_on)
+        rows = _that_can_match(right, node, node.right_on) if keeps_left(node) else right
         right = shuffle(rows, right_keys, run, f"{node.label()} (right)")
     return Stage(node.apply(left_frame, right.lazy()), _kept(node, left_keys))
 
 
 def _kept(node: Join, left_keys: Sequence[pl.Expr]) -> Placement:
+    if not keeps_left(node):
+        return None
     placement = key_columns(left_keys)
     return placement if placement is not None and set(placement) <= set(node.schema) else None
 
