@@ -36,6 +36,7 @@ format: env
 
 bench: env
 	$(BIN)/deeprc bench pipeline --json benchmarks/pipeline.json
+	$(BIN)/python benchmarks/fill_tables.py
 
 clean:
 	rm -rf $(VENV) $(OUT) deeprc-runs
