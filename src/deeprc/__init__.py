@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from deeprc.table import from_polars as from_polars
     from deeprc.table import scan_csv as scan_csv
     from deeprc.table import scan_dataset as scan_dataset
+    from deeprc.table import scan_ipc as scan_ipc
+    from deeprc.table import scan_ndjson as scan_ndjson
     from deeprc.table import scan_parquet as scan_parquet
 
 __version__ = "0.1.0"
@@ -48,6 +50,8 @@ _HOMES = {
     "record_artifact": "deeprc.journal",
     "scan_csv": "deeprc.table",
     "scan_dataset": "deeprc.table",
+    "scan_ipc": "deeprc.table",
+    "scan_ndjson": "deeprc.table",
     "scan_parquet": "deeprc.table",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605

@@ -320,4 +320,50 @@ ROWS = {
     "unpivot": Case(lambda t, o: t.unpivot(["k", "i"], index=["g", "d"], variable_name="what")),
     "unpivot_values": Case(lambda t, o: t.unpivot(["k", "i"], index="g").select("value")),
 }
-CASES: dict[str, Case] = {**MORE_JOINS, **ASOF, **SETS, **ROWS, **STEPS, **JOINS, **GROUPS, **SORTS, **UNIQUES}
+WINDOWS = {
+    "pivot": Case(lambda t, o: t.pivot("e", ["ant", "bee", "eel"], index="k", values="i", aggregate_function="sum")),
+    "pivot_first": Case(
+        lambda t, o: t.pivot("b", [True, False], index=["g", "k"], values=["i", "d"], aggregate_function="first")
+    ),
+    "dynamic": _ordered(
+        lambda t, o: (
+            t.drop_nulls("t")
+            .sort("t", maintain_order=True)
+            .group_by_dynamic("t", every="3h", closed="right")
+            .agg(pl.col("i").sum(), pl.len())
+        )
+    ),
+    "dynamic_by": Case(
+        lambda t, o: (
+            t.drop_nulls("t")
+            .sort("t", maintain_order=True)
+            .group_by_dynamic("t", every="3h", period="6h", group_by=["g", "b"], include_boundaries=True)
+            .agg(pl.col("i").median(), first=pl.col("k").first())
+        )
+    ),
+    "rolling": _ordered(
+        lambda t, o: (
+            t.drop_nulls("d").sort("d", maintain_order=True).rolling("d", period="2d").agg(pl.col("i").sum(), pl.len())
+        )
+    ),
+    "rolling_by": Case(
+        lambda t, o: (
+            t.drop_nulls("t")
+            .sort("t", maintain_order=True)
+            .rolling("t", period="5h", group_by="c", closed="both")
+            .agg(pl.col("i").max(), last=pl.col("g").last())
+        )
+    ),
+}
+CASES: dict[str, Case] = {
+    **WINDOWS,
+    **MORE_JOINS,
+    **ASOF,
+    **SETS,
+    **ROWS,
+    **STEPS,
+    **JOINS,
+    **GROUPS,
+    **SORTS,
+    **UNIQUES,
+}

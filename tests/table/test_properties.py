@@ -27,6 +27,9 @@ FREE = {
     "rename": lambda t, o: t.rename({"k": "j"}).with_columns(k=pl.col("j") % 5).drop("j").select("k", "g", "x"),
 }
 NEEDS_ORDER = {
+    "slice": lambda t, o: t.slice(-40, 30),
+    "tail": lambda t, o: t.tail(20),
+    "row_index": lambda t, o: t.with_row_index("n").select(k=pl.col("n").cast(pl.Int64) % 6, g="g", x="x"),
     "head": lambda t, o: t.head(25),
     "shift": lambda t, o: t.with_columns(x.shift(1), k=k.cum_max()),
     "forward_fill": lambda t, o: t.with_columns(g.fill_null(strategy="forward")),
@@ -35,6 +38,12 @@ NEEDS_ORDER = {
     "unique_first": lambda t, o: t.unique(["k", "g"], keep="first", maintain_order=True),
 }
 LOSES_ORDER = {
+    "join_right": lambda t, o: t.join(o, on="k", how="right").select("k", "g", x=x - pl.col("w")),
+    "join_full": lambda t, o: t.join(o, on="k", how="full", coalesce=True).select("k", "g", x=x + pl.col("w")),
+    "join_semi": lambda t, o: t.join(o, on=["k", "g"], how="semi"),
+    "join_anti": lambda t, o: t.join(o, on="g", how="anti"),
+    "drop_nulls": lambda t, o: t.drop_nulls(["k"]).fill_nan(0.5),
+    "top_k": lambda t, o: t.top_k(15, by=["k", "g", "x"]),
     "group_sums": lambda t, o: t.group_by("k").agg(g.max(), x.sum()),
     "group_mixture": lambda t, o: t.group_by("g").agg(k.sum() - k.min(), x.median()).select("k", "g", "x"),
     "group_counts": lambda t, o: t.group_by("k", "g").agg(pl.len().cast(pl.Float64).alias("x")),

@@ -171,3 +171,23 @@ def test_unreadable_files_are_named(folder: Path) -> None:
         rc.scan_csv(folder / "bare")
     with pytest.raises(DataError, match="PARQUET"):
         rc.scan_parquet(folder / "one.csv")
+
+
+def _lines_and_ipc(comm: rc.Communicator, folder: Path) -> list[tuple[int, pl.DataFrame]]:
+    tables = [rc.scan_ndjson(folder / "*.ndjson", comm), rc.scan_ipc(folder, comm)]
+    return [(table.collect().height, table.gather()) for table in tables]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_ndjson_and_ipc(tmp_path: Path, size: int) -> None:
+    """Even shares, in order, with the first file's types where another holds only nulls."""
+    whole = frames()["mixed"].select("k", "g", "x", "l", "b").with_columns(pl.col("x").fill_nan(None))
+    nulls = whole.select(pl.lit(None, dtype=dtype).alias(name) for name, dtype in whole.schema.items())
+    parts = [whole.head(90), pl.concat([nulls] * 3), whole.tail(110)]
+    for number, part in enumerate(parts):
+        part.write_ndjson(tmp_path / f"part{number}.ndjson")
+        part.write_ipc(tmp_path / f"part{number}.arrow")
+    for result in zip(*run_on_ranks(_lines_and_ipc, tmp_path, size=size), strict=True):
+        heights = [height for height, _ in result]
+        assert sum(heights) == 203 and max(heights) - min(heights) <= 1
+        assert_frame_equal(result[0][1], pl.concat(parts))

@@ -1,6 +1,17 @@
 """The distributed lazy table: Polars' expressions and semantics over the ranks of a task."""
 
-from deeprc.table.sources import from_polars, scan_csv, scan_dataset, scan_parquet
-from deeprc.table.table import GroupBy, Table, concat
+from deeprc.table.sources import from_polars, scan_csv, scan_dataset, scan_ipc, scan_ndjson, scan_parquet
+from deeprc.table.table import GroupBy, Table, Windows, concat
 
-__all__ = ["GroupBy", "Table", "concat", "from_polars", "scan_csv", "scan_dataset", "scan_parquet"]
+__all__ = [
+    "GroupBy",
+    "Table",
+    "Windows",
+    "concat",
+    "from_polars",
+    "scan_csv",
+    "scan_dataset",
+    "scan_ipc",
+    "scan_ndjson",
+    "scan_parquet",
+]

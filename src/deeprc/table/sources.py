@@ -51,6 +51,22 @@ def scan_parquet(source: Source, comm: Communicator | None = None, **options: An
     return _scan(source, comm, pl.scan_parquet, "PARQUET", (".parquet", ".pq"), options)
 
 
+def scan_ipc(source: Source, comm: Communicator | None = None, **options: Any) -> Table:
+    """Read Arrow IPC files lazily; each rank gets an even share of the rows, in order. Collective.
+
+    `options` are those of `polars.scan_ipc`. Raises DataError as `scan_parquet` does.
+    """
+    return _scan(source, comm, pl.scan_ipc, "IPC", (".arrow", ".ipc", ".feather"), options)
+
+
+def scan_ndjson(source: Source, comm: Communicator | None = None, **options: Any) -> Table:
+    """Read files of one JSON object a line lazily; each rank gets an even share of the rows, in order. Collective.
+
+    `options` are those of `polars.scan_ndjson`. Raises DataError as `scan_parquet` does.
+    """
+    return _scan(source, comm, pl.scan_ndjson, "NDJSON", (".ndjson", ".jsonl"), options)
+
+
 def from_polars(frame: pl.DataFrame | pl.LazyFrame | None, comm: Communicator | None = None) -> Table:
     """Make a table of the frames that the ranks hold: each passes its own part, rank 0's rows come first.
 
@@ -120,6 +136,8 @@ def _scan(
     if scan is pl.scan_csv and not options.keys() & {"schema", "new_columns", "with_column_names"}:
         options["schema_overrides"] = _file_columns(schema, options)
 
+    if scan is pl.scan_ndjson and "schema" not in options:
+        options["schema"] = _file_columns(schema, options)
     if options.get("hive_partitioning") and "hive_schema" not in options:
         options["hive_schema"] = {name: schema[name] for name in _folder_columns(files) if name in schema}
 

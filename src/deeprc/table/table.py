@@ -280,6 +280,50 @@ class Table:
         """How often each value of a column or row-wise expression occurs, in no order."""
         return self.group_by(column).agg(pl.len().alias(name))
 
+    def pivot(
+        self,
+        on: str,
+        on_columns: Sequence[Any],
+        *,
+        index: Any,
+        values: Any,
+        aggregate_function: Any = None,
+        separator: str = "_",
+    ) -> Table:
+        """Rows into columns, one for each of `on_columns`, as `polars.LazyFrame.pivot`. Row order is not kept."""
+        names = self._names("pivot", (index,))
+
+        def method(frame: pl.LazyFrame) -> pl.LazyFrame:
+            return frame.pivot(
+                on,
+                on_columns,
+                index=list(names),
+                values=values,
+                aggregate_function=aggregate_function,
+                separator=separator,
+            )
+
+        return self._next("pivot", self._keyed("PIVOT", names, method))
+
+    def group_by_dynamic(self, index_column: str, *, every: Any, group_by: Any = None, **options: Any) -> Windows:
+        """Group by windows of time or numbers; `.agg(...)` follows, as `polars.LazyFrame.group_by_dynamic`.
+
+        The table has to be sorted by `index_column`, within each group of `group_by` where that is given; groups
+        then meet by key and row order is not kept. Without `group_by` rank 0 computes. `options` are Polars'.
+        """
+        names = () if group_by is None else self._names("group_by_dynamic", (group_by,))
+        options = {**options, "every": every, "group_by": list(names) or None}
+        return Windows(self, names, "group_by_dynamic", index_column, options)
+
+    def rolling(self, index_column: str, *, period: Any, group_by: Any = None, **options: Any) -> Windows:
+        """For each row the rows of the window that ends with it; `.agg(...)` follows, as `polars.LazyFrame.rolling`.
+
+        Sorted, grouped and placed as with `group_by_dynamic`.
+        """
+        names = () if group_by is None else self._names("rolling", (group_by,))
+        options = {**options, "period": period, "group_by": list(names) or None}
+        return Windows(self, names, "rolling", index_column, options)
+
     def union_all(self, *others: Table) -> Table:
         """The rows of all tables, which have the same columns. No rows move, and their order is not kept."""
         return concat([self, *others], in_order=False)
@@ -417,6 +461,11 @@ class Table:
         columns = ", ".join(f"{name}: {dtype}" for name, dtype in self.schema.items())
         return f"Table({columns}; {self.comm.size} rank{'s' if self.comm.size > 1 else ''}, lazy)"
 
+    def _keyed(
+        self, label: str, names: Sequence[str], method: Callable[[pl.LazyFrame], pl.LazyFrame]
+    ) -> plan_rows.Keyed:
+        return plan_rows.Keyed(self.node, label, tuple(pl.col(name) for name in names), method)
+
     def _best(self, operator: str, k: int, by: Any, reverse: bool | Sequence[bool], *, largest: bool) -> Table:
         if k < 0:
             raise SpecError(f"{operator}(k) takes k >= 0, not {k}")
@@ -478,6 +527,29 @@ class GroupBy:
     def len(self, name: str = "len") -> Table:
         """The number of rows of each group."""
         return self.agg(pl.len().alias(name))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A table and the windows to group it by: what `group_by_dynamic` and `rolling` return."""
+
+    table: Table
+    keys: tuple[str, ...]
+    operator: Literal["group_by_dynamic", "rolling"]
+    index_column: str
+    options: Mapping[str, Any]
+
+    def agg(self, *exprs: Any, **named: Any) -> Table:
+        """Aggregate each window with any Polars expressions."""
+        expressions = as_expressions(exprs, named)
+
+        def method(frame: pl.LazyFrame) -> pl.LazyFrame:
+            groups: Any = getattr(frame, self.operator)(self.index_column, **self.options)
+            result: pl.LazyFrame = groups.agg(*expressions)
+            return result
+
+        label = f"{self.operator.replace('_', ' ').upper()} {self.index_column}"
+        return self.table._next(f"{self.operator}.agg", self.table._keyed(label, self.keys, method))
 
 
 def concat(tables: Iterable[Table], *, in_order: bool = True) -> Table:
