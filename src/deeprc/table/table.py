@@ -248,7 +248,9 @@ class Table:
         return self.filter(*(pl.col(name).is_not_null() for name in names)) if names else self
 
     def fill_nan(self, value: Any) -> Table:
-        """Put a value in place of NaN, as `polars.LazyFrame.fill_nan`."""
+        """Put a value in place of NaN, as `polars.LazyFrame.fill_nan`; a literal, not an expression."""
+        if isinstance(value, pl.Expr):
+            raise SpecError("fill_nan takes a value; for expressions use with_columns")
         return self._each("fill_nan", "FILL NAN", lambda frame: frame.fill_nan(value))
 
     def fill_null(self, value: Any = None, *, matches_supertype: bool = True) -> Table:
