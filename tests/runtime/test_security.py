@@ -47,9 +47,14 @@ def test_a_stranger_on_the_same_port_is_not_heard(session: rc.Session, tmp_path:
     plain.close()
 
 
+def meet(comm: rc.Communicator) -> None:
+    comm.barrier()
+
+
 def test_the_run_is_private_and_bound_to_loopback(session: rc.Session) -> None:
     """Directories 0700, the key file 0600, and no socket of ours listens beyond this machine."""
-    session.submit(sum, [1]).result(timeout=60)
+    for comm in ("mpi", "gloo"):
+        session.submit(meet, ranks=2, comm=comm).result(timeout=90)
     assert session.run_directory.stat().st_mode & 0o777 == 0o700
     assert (session.run_directory / ".connection.json").stat().st_mode & 0o777 == 0o600
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]

@@ -54,7 +54,7 @@ class Loop:
         while self._running:
             for source, _ in self._poller.poll(self._wait_ms()):
                 callback = self._watched.get(source)
-                if callback is not None:
+                if callback is not None and self._running:
                     callback()
             self._fire_timers()
 

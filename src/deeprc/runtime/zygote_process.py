@@ -25,12 +25,15 @@ _THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 
+# A run of one node stays on it: GLOO, and MPICH by UCX or libfabric, would listen on every interface.
+_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "UCX_NET_DEVICES": "lo", "FI_TCP_IFACE": "lo"}
+
 
 def rank_environment(profile: Profile) -> dict[str, str]:
     """The environment in which libraries are imported for ranks of a profile."""
     threads = dict.fromkeys(_THREAD_VARIABLES, str(profile.threads))
     defaults = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
-    return {**defaults, **os.environ, **threads, "GLOO_SOCKET_IFNAME": "lo", "PYTHONUNBUFFERED": "1"}
+    return {**defaults, **os.environ, **threads, **_LOOPBACK, "PYTHONUNBUFFERED": "1"}
 
 
 class ZygoteProcess:

@@ -11,15 +11,17 @@ import polars as pl
 
 from deeprc.bridge import Dataset
 from deeprc.communicator import Communicator, SoloCommunicator
-from deeprc.errors import DataError, SpecError, valid_values
+from deeprc.errors import SpecError, valid_values
 from deeprc.table import plan, plan_rows
 from deeprc.table.exchange import gather, replicate, together
 from deeprc.table.execute import run_plan
 from deeprc.table.explain import explain
 from deeprc.table.expressions import as_expressions, is_row_wise
+from deeprc.table.groups import GroupBy, Windows
 from deeprc.table.operators.rows import aligned
 from deeprc.table.schema import as_data_error, checked
 from deeprc.table.stage import Execution, Stage
+from deeprc.table.writing import prepare, write_part
 
 _SOLO = SoloCommunicator()
 _SIDE, _FIRST, _LAST = "__side__", "__first__", "__last__"
@@ -438,22 +440,8 @@ class Table:
             DataError: the directory holds Parquet files that would stay beside the table's; nothing was computed.
         """
         folder = Path(directory)
-        ours = {f"part-{rank:05d}.parquet" for rank in range(self.comm.size)}
-        together(self.comm, f"looking into {folder}", lambda: _refuse_others(folder, ours), lambda _: None)
-        part = self._part(f"writing {folder}")
-
-        def write() -> Path:
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"part-{self.comm.rank:05d}.parquet"
-            unfinished = path.with_suffix(".parquet.unfinished")
-            try:
-                part.write_parquet(unfinished)
-                unfinished.replace(path)
-            finally:
-                unfinished.unlink(missing_ok=True)
-            return path
-
-        return together(self.comm, f"writing {folder}", write, lambda path: path)[1]
+        prepare(folder, self.comm)
+        return write_part(self._part(f"writing {folder}"), folder, self.comm)
 
     def explain(self) -> str:
         """The plan as text: operators, what each exchange moves, and where each reads from."""
@@ -513,47 +501,6 @@ class Table:
             return tuple(pl.LazyFrame(schema=self.schema).select(*as_expressions(columns)).collect_schema())
 
 
-@dataclass(frozen=True)
-class GroupBy:
-    """A table and the keys to group it by."""
-
-    table: Table
-    keys: tuple[pl.Expr, ...]
-    maintain_order: bool
-
-    def agg(self, *exprs: Any, **named: Any) -> Table:
-        """Aggregate each group with any Polars expressions, exactly."""
-        node = plan.GroupBy(self.table.node, self.keys, as_expressions(exprs, named), self.maintain_order)
-        return self.table._next("group_by.agg", node)
-
-    def len(self, name: str = "len") -> Table:
-        """The number of rows of each group."""
-        return self.agg(pl.len().alias(name))
-
-
-@dataclass(frozen=True)
-class Windows:
-    """A table and the windows to group it by: what `group_by_dynamic` and `rolling` return."""
-
-    table: Table
-    keys: tuple[str, ...]
-    operator: Literal["group_by_dynamic", "rolling"]
-    index_column: str
-    options: Mapping[str, Any]
-
-    def agg(self, *exprs: Any, **named: Any) -> Table:
-        """Aggregate each window with any Polars expressions."""
-        expressions = as_expressions(exprs, named)
-
-        def method(frame: pl.LazyFrame) -> pl.LazyFrame:
-            groups: Any = getattr(frame, self.operator)(self.index_column, **self.options)
-            result: pl.LazyFrame = groups.agg(*expressions)
-            return result
-
-        label = f"{self.operator.replace('_', ' ').upper()} {self.index_column}"
-        return self.table._next(f"{self.operator}.agg", self.table._keyed(label, self.keys, method))
-
-
 def concat(tables: Iterable[Table], *, in_order: bool = True) -> Table:
     """The rows of all tables, those of the first one first, split evenly; or as they lie, where order is no matter.
 
@@ -577,13 +524,6 @@ def _of_one_communicator(operator: str, table: Table, other: Any) -> Table:
             "the other table too, as in deeprc.from_polars(frame, comm)"
         )
     return other
-
-
-def _refuse_others(folder: Path, ours: set[str]) -> None:
-    """A later scan of the folder would take another table's files for this one's."""
-    others = sorted(path.name for path in folder.glob("*.parquet") if path.name not in ours)
-    if others:
-        raise DataError(f"{folder} holds {', '.join(others[:3])} of another table: remove it, or choose another folder")
 
 
 def _for_each(flag: bool | Sequence[bool], count: int, name: str) -> tuple[bool, ...]:
