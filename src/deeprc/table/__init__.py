@@ -1,7 +1,7 @@
 """The distributed lazy table: Polars' expressions and semantics over the ranks of a task."""
 
-from deeprc.table.sources import from_polars, scan_csv, scan_dataset, scan_ipc, scan_ndjson, scan_parquet
 from deeprc.table.groups import GroupBy, Windows
+from deeprc.table.sources import from_polars, scan_csv, scan_dataset, scan_ipc, scan_ndjson, scan_parquet
 from deeprc.table.table import Table, concat
 
 __all__ = [
