@@ -13,7 +13,7 @@ import pytest
 import deeprc as rc
 from deeprc.errors import AgentLostError, SpecError
 from deeprc.journal import read_run
-from deeprc.runtime.pilot import pilot_named, pilots
+from deeprc.runtime.pilot import chosen_pilot, pilots
 
 PILOTS = ["local"]
 every_pilot = pytest.mark.parametrize("pilot", PILOTS)
@@ -27,7 +27,7 @@ def test_every_installed_pilot_is_under_this_contract() -> None:
 def test_an_unknown_pilot_names_the_valid_ones() -> None:
     """Before anything is started."""
     with pytest.raises(SpecError, match="Valid pilots: local"):
-        pilot_named("lokal")
+        chosen_pilot("lokal")
 
 
 def places(comm: rc.Communicator) -> list[tuple[int, int]]:

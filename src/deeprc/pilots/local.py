@@ -22,10 +22,11 @@ _NODE = "localhost"
 class LocalPilot:
     """One agent, a child of this process; it ends when its standard input does, so also when we are killed."""
 
-    host = "127.0.0.1"
-
     def __init__(self) -> None:
         self._agent: subprocess.Popen[bytes] | None = None
+
+    def host(self, allocation: Allocation) -> str:
+        return "127.0.0.1"
 
     def start(self, allocation: Allocation, run_directory: Path) -> list[Node]:
         node = local_node(allocation)

@@ -24,9 +24,8 @@ class Allocation:
 class Pilot(Protocol):
     """Gets nodes and keeps one agent alive on each. Knows nothing of tasks."""
 
-    @property
-    def host(self) -> str:
-        """The address on which agents reach the driver: loopback unless the run spans nodes."""
+    def host(self, allocation: Allocation) -> str:
+        """The address on which agents will reach the driver: loopback unless the run spans hosts."""
         ...
 
     def start(self, allocation: Allocation, run_directory: Path) -> list[Node]:
@@ -51,12 +50,14 @@ def pilots() -> list[str]:
     return sorted(point.name for point in entry_points(group="deeprc.pilots"))
 
 
-def pilot_named(name: str) -> Pilot:
-    """Make a pilot.
+def chosen_pilot(pilot: str | Pilot) -> Pilot:
+    """The pilot of that name, made with its defaults; a pilot that has been made is taken as it is.
 
     Raises:
         SpecError: there is none of that name.
     """
-    for point in entry_points(group="deeprc.pilots", name=name):
+    if not isinstance(pilot, str):
+        return pilot
+    for point in entry_points(group="deeprc.pilots", name=pilot):
         return cast(Pilot, point.load()())
-    raise SpecError(f"unknown pilot {name!r}. {valid_values(name, pilots(), noun='pilot')}")
+    raise SpecError(f"unknown pilot {pilot!r}. {valid_values(pilot, pilots(), noun='pilot')}")

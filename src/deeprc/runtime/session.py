@@ -22,7 +22,7 @@ from deeprc.runtime.backend import backend_for
 from deeprc.runtime.calls import pickle_call
 from deeprc.runtime.driver import Driver, Task
 from deeprc.runtime.future import Future
-from deeprc.runtime.pilot import Allocation, pilot_named
+from deeprc.runtime.pilot import Allocation, Pilot, chosen_pilot
 from deeprc.runtime.profile import profile_of
 from deeprc.runtime.scheduler import Demand
 from deeprc.runtime.wire import DriverSocket, forget_connection
@@ -41,7 +41,7 @@ class Session:
     Leaving the block waits for every task. Leaving it by an exception, Ctrl-C included, ends what runs.
 
     Args:
-        pilot: who gives the nodes: "local", or another installed pilot.
+        pilot: who gives the nodes: "local", or another installed pilot, by name or made with options of its own.
         cores: cores of a node; more than it has lets ranks share cores. Default: all it offers.
         gpus: GPUs of a node. Default: all it has.
         memory: bytes of a node, or text such as "16GiB". Default: all it has.
@@ -55,7 +55,7 @@ class Session:
 
     def __init__(
         self,
-        pilot: str = "local",
+        pilot: str | Pilot = "local",
         *,
         cores: int | None = None,
         gpus: int | None = None,
@@ -65,7 +65,8 @@ class Session:
         name: str = "session",
     ) -> None:
         memory_bytes = Resources(memory_bytes=memory).memory_bytes
-        chosen = pilot_named(pilot)
+        chosen = chosen_pilot(pilot)
+        allocation = Allocation(cores, gpus, memory_bytes, nodes)
         self.run_directory = _prepared_directory(run_dir)
         # Polars has a wait go on after Ctrl-C; so `concurrent.futures.wait` could not be interrupted.
         signal.siginterrupt(signal.SIGINT, True)
@@ -79,15 +80,15 @@ class Session:
         self._fingerprinted: set[Path] = set()
         self._durations = remembered_durations(self.run_directory.parent)
         self._journal = JournalWriter(self.run_directory)
-        socket = DriverSocket(zmq.Context.instance(), chosen.host, self.run_directory)
-        nodes_given = chosen.start(Allocation(cores, gpus, memory_bytes, nodes), self.run_directory)
+        socket = DriverSocket(zmq.Context.instance(), chosen.host(allocation), self.run_directory)
+        nodes_given = chosen.start(allocation, self.run_directory)
         self._driver = Driver(chosen, socket, nodes_given, self._journal)
         self._driver.start()
         self._driver.record(
             "run.started",
             run=self.run_directory.name,
             name=name,
-            pilot=pilot,
+            pilot=pilot if isinstance(pilot, str) else type(pilot).__name__,
             nodes=[vars(node) for node in nodes_given],
             directory=str(self.run_directory),
         )
