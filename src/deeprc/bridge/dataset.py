@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from deeprc.bridge.arrays import (
     torch_tensors,
 )
 from deeprc.bridge.columns import Converted
-from deeprc.bridge.ledger import Ledger, LedgerEntry
+from deeprc.bridge.ledger import Ledger, LedgerEntry, Target
 from deeprc.bridge.manifest import read_manifest, write_manifest
 from deeprc.bridge.parts import Part, check_part, new_path, part_schema, share
 from deeprc.bridge.tables import arrow_table, polars_frame
@@ -246,6 +246,10 @@ class Dataset:
         """
         spec = WindowSpec(target, lookback, horizon, _names(features), _names(by), time, stride, rank, size, dtype)
         return Windows(self, spec)
+
+    def note_copies(self, bytes_by_column: Mapping[str, int], *, to: Target, reason: str) -> None:
+        """Enter into the ledger what a reader of the dataset copied itself, so that the ledger holds every copy."""
+        self._ledger.add(LedgerEntry(column, to, "copied", size, reason) for column, size in bytes_by_column.items())
 
     def ledger(self) -> list[LedgerEntry]:
         """What this process's conversions of the dataset shared and what they copied, in order."""

@@ -8,7 +8,7 @@ import pytest
 from deeprc.bridge import Dataset
 from deeprc.errors import DataError
 from deeprc.workloads.forecasting import ForecastSpec
-from deeprc.workloads.forecasting.panel import read_panel
+from deeprc.workloads.forecasting.panel import COLUMNS, read_panel
 from tests.workloads.forecasting.series import SETTINGS, hourly
 
 SPEC = ForecastSpec(**SETTINGS)
@@ -57,3 +57,18 @@ def test_months_are_even_steps() -> None:
     monthly = pl.DataFrame({"unique_id": "a", "ds": dates, "y": range(len(dates))})
     assert len(read_panel(monthly, SPEC).values[0]) == len(dates)
     assert len(read_panel(monthly.with_columns(ds=pl.int_range(pl.len())), SPEC).values[0]) == len(dates)
+
+
+def test_every_copy_is_in_the_ledger() -> None:
+    """A table in order is read where it lies; rows out of order, and values of another type, are copied and told."""
+    ordered = Dataset.from_polars(hourly().sort("unique_id", "ds"))
+    read_panel(ordered, SPEC)
+    assert {entry.mode for entry in ordered.ledger()} == {"shared"}
+    shuffled = Dataset.from_polars(hourly().sample(fraction=1.0, shuffle=True, seed=1))
+    read_panel(shuffled, SPEC)
+    assert [entry.column for entry in shuffled.ledger() if "order of series" in entry.reason] == [*COLUMNS]
+    integers = Dataset.from_polars(hourly().sort("unique_id", "ds").with_columns(pl.col("y").cast(pl.Int32)))
+    read_panel(integers, SPEC)
+    assert [(entry.column, entry.bytes) for entry in integers.ledger() if entry.mode == "copied"] == [
+        ("y", 8 * integers.num_rows)
+    ]

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from deeprc import journal
+from deeprc.bridge import Dataset
 from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.errors import DataError, SpecError
 from deeprc.training.keras import load_model
@@ -160,6 +161,16 @@ def test_a_data_set_of_cleaned_rivers(rivers: pl.DataFrame) -> None:
 
 def _clean(comm: Communicator, paths: dict[str, str]) -> pl.DataFrame:
     return clean_rivers(comm, paths).to_polars()
+
+
+def test_scaled_inputs_are_in_the_ledger(model: RiverModel, rivers: pl.DataFrame) -> None:
+    """What the network reads is a copy of each column in float32, and the data set says so."""
+    data = Dataset.from_polars(rivers)
+    evaluate(model, data)
+    told = {entry.column: entry for entry in data.ledger() if entry.to == "tensorflow"}
+    assert set(told) == {*model.setup.features, *model.setup.static, model.setup.target}
+    assert {entry.mode for entry in told.values()} == {"copied"}
+    assert all(entry.bytes >= 4 * len(rivers) for entry in told.values())
 
 
 def test_refusals(rivers: pl.DataFrame, model: RiverModel) -> None:

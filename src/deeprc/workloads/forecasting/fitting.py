@@ -87,6 +87,9 @@ def fit(
     )
     comm = comm or SoloCommunicator()
     panel = read_panel(data, spec)
+    if not isinstance(data, pl.DataFrame):
+        trained_on = sum(4 * len(values) for values in panel.values)
+        data.note_copies({"y": trained_on}, to="torch", reason="the networks compute in float32")
     load_library()
     began = time.perf_counter()
     with _apart():

@@ -74,9 +74,9 @@ def read_panel(data: Dataset | pl.DataFrame, spec: ForecastSpec) -> Panel:
         raise DataError(f"column 'ds' is {frame['ds'].dtype}; times must be dates, datetimes or integers")
     if not frame["y"].dtype.is_numeric():
         raise DataError(f"column 'y' is {frame['y'].dtype}; what is forecast must be numbers")
-    frame = frame.select(pl.col("unique_id").cast(pl.String), "ds", pl.col("y").cast(pl.Float64)).sort(COLUMNS[:2])
+    frame = _in_order(frame, None if isinstance(data, pl.DataFrame) else data)
     _check_values(frame)
-    series = frame.partition_by("unique_id", maintain_order=True)
+    series = _series(frame)
     for rows in series:
         _check_series(rows, spec)
     return Panel(
@@ -84,6 +84,35 @@ def read_panel(data: Dataset | pl.DataFrame, spec: ForecastSpec) -> Panel:
         times=tuple(rows["ds"].to_numpy() for rows in series),
         values=tuple(rows["y"].to_numpy() for rows in series),
     )
+
+
+def _in_order(frame: pl.DataFrame, source: Dataset | None) -> pl.DataFrame:
+    """The three columns by series and time; what is so already stays the mapped file, other copies are noted."""
+    wanted = frame.select(pl.col("unique_id").cast(pl.String), "ds", pl.col("y").cast(pl.Float64))
+    if source is not None:
+        retyped = {name: wanted[name].estimated_size() for name in COLUMNS if wanted[name].dtype != frame[name].dtype}
+        source.note_copies(retyped, to="polars", reason="names are read as text and values as float64")
+    if _is_in_order(wanted):
+        return wanted
+    wanted = wanted.sort(COLUMNS[:2])
+    if source is not None:
+        moved = {name: wanted[name].estimated_size() for name in COLUMNS}
+        source.note_copies(moved, to="polars", reason="rows were put in the order of series and time")
+    return wanted
+
+
+def _is_in_order(frame: pl.DataFrame) -> bool:
+    name, time = pl.col("unique_id"), pl.col("ds")
+    before = (name.shift() < name) | ((name.shift() == name) & (time.shift() <= time))
+    # Null for the first row alone, or where a value is missing, which is refused later.
+    return bool(frame.select(before.slice(1).fill_null(False).all()).item())
+
+
+def _series(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """The stretch of each series: slices, not copies."""
+    lengths = frame["unique_id"].rle().struct.field("len").to_list()
+    ends = np.cumsum(lengths)
+    return [frame.slice(int(end) - length, length) for end, length in zip(ends, lengths, strict=True)]
 
 
 def _check_values(frame: pl.DataFrame) -> None:

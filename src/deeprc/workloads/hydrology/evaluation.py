@@ -68,8 +68,7 @@ def evaluate(model: RiverModel, data: Dataset | pl.DataFrame) -> HydrologyResult
     Raises:
         DataError: data or weights that the model cannot use.
     """
-    frame = data if isinstance(data, pl.DataFrame) else data.to_polars()
-    simulated = simulations(model, frame)
+    simulated = simulations(model, data)
     scores = []
     for (basin,), river in simulated.group_by("basin", maintain_order=True):
         scored = river.drop_nulls(("observed", *SIMULATIONS))
@@ -79,15 +78,16 @@ def evaluate(model: RiverModel, data: Dataset | pl.DataFrame) -> HydrologyResult
     return HydrologyResult(tuple(scores), model.setup.lead_days)
 
 
-def simulations(model: RiverModel, frame: pl.DataFrame) -> pl.DataFrame:
+def simulations(model: RiverModel, data: Dataset | pl.DataFrame) -> pl.DataFrame:
     """Observed and simulated discharge of the test period.
 
     Returns:
         basin, date, observed, LSTM, persistence, climatology, and precipitation where the data have it.
     """
+    frame = data if isinstance(data, pl.DataFrame) else data.to_polars()
     target = pl.col(model.setup.target)
     wanted = [pl.col("basin", "date"), target.alias("observed"), pl.col(SIMULATIONS)]
-    known = frame.join(model.predict(frame), on=["basin", "date"], how="left").sort("basin", "date")
+    known = frame.join(model.predict(data), on=["basin", "date"], how="left").sort("basin", "date")
     parts = []
     for (basin,), river in known.group_by("basin", maintain_order=True):
         periods = model.periods[str(basin)]

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from deeprc.training.keras import Epoch, load_keras, load_model
-from deeprc.workloads.hydrology.samples import Scaling, checked_frame, river_samples, windows
+from deeprc.workloads.hydrology.samples import Scaling, checked_frame, note_scaled, river_samples, windows
 from deeprc.workloads.hydrology.setup import Periods, Setup
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ class RiverModel:
         frame = checked_frame(data, self.setup)
         network = load_model(self.weights)
         parts = []
-        for river in river_samples(frame, self.scaling, self.setup):
+        rivers = river_samples(frame, self.scaling, self.setup)
+        note_scaled(data, rivers, self.setup)
+        for river in rivers:
             inputs = windows(river.inputs, river.days, self.setup.lookback_days)
             mean, spread = self.scaling.target[river.basin]
             scaled = network.predict(inputs, batch_size=PREDICTION_BATCH, verbose=0)[:, 0]

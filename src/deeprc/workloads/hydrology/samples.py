@@ -125,6 +125,14 @@ def checked_frame(data: Dataset | pl.DataFrame, setup: Setup) -> pl.DataFrame:
     return frame
 
 
+def note_scaled(data: Dataset | pl.DataFrame, rivers: Sequence[RiverSamples], setup: Setup) -> None:
+    """Enter into the ledger of a dataset the scaled arrays that `river_samples` made of it."""
+    if not isinstance(data, pl.DataFrame):
+        size = 4 * sum(len(river.inputs) for river in rivers)
+        columns = dict.fromkeys((*setup.features, *setup.static, setup.target), size)
+        data.note_copies(columns, to="tensorflow", reason="the network reads scaled values in float32")
+
+
 def _days_within(river: RiverSamples, start: date, until: date) -> NDArray[np.int64]:
     """Positions with a full window and a target, from `start` to the day before `until`."""
     ends = river.dates[river.days]

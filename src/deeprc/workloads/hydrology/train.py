@@ -17,6 +17,7 @@ from deeprc.workloads.hydrology.samples import (
     RiverSamples,
     checked_frame,
     fit_scaling,
+    note_scaled,
     river_samples,
     sample_batches,
 )
@@ -86,6 +87,7 @@ def train_lstm(
     periods = split_years(frame, setup)
     scaling = fit_scaling(frame, periods, setup)
     rivers = river_samples(frame, scaling, setup)
+    note_scaled(data, rivers, setup)
     network, training = _train(rivers, periods, setup, comm)
     weights = _save(network, path, comm)
     return RiverModel(weights, setup, scaling, periods, training.epochs, training.best_epoch)
