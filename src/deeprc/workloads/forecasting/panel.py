@@ -90,7 +90,9 @@ def _in_order(frame: pl.DataFrame, source: Dataset | None) -> pl.DataFrame:
     """The three columns by series and time; what is so already stays the mapped file, other copies are noted."""
     wanted = frame.select(pl.col("unique_id").cast(pl.String), "ds", pl.col("y").cast(pl.Float64))
     if source is not None:
-        retyped = {name: int(wanted[name].estimated_size()) for name in COLUMNS if wanted[name].dtype != frame[name].dtype}
+        retyped = {
+            name: int(wanted[name].estimated_size()) for name in COLUMNS if wanted[name].dtype != frame[name].dtype
+        }
         source.note_copies(retyped, to="polars", reason="names are read as text and values as float64")
     if _is_in_order(wanted):
         return wanted
