@@ -11,7 +11,7 @@ import pytest
 import deeprc
 from deeprc import errors
 from deeprc.journal.events import KINDS
-from deeprc.table.table import GroupBy
+from deeprc.table import GroupBy
 from tests.docs.pages import ROOT
 
 REFERENCE = ROOT / "docs/reference"
@@ -65,7 +65,9 @@ def test_signatures_are_those_of_the_code(name: str) -> None:
         target = getattr(target, attribute) if attribute else target
         assert shown == parameters(target), call
     if inspect.isclass(thing):
-        own = {key for key, value in vars(thing).items() if not key.startswith("_") and not key.startswith("model_")}
+        ours = [base for base in thing.__mro__ if base.__module__.startswith("deeprc.")]
+        names = {key for base in ours for key in vars(base)}
+        own = {key for key in names if not key.startswith("_") and not key.startswith("model_")}
         missing = {key for key in own if not re.search(rf"\b{key}\b", text)}
         assert missing == set(), f"python.md does not mention {missing} of {name}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -26,7 +27,7 @@ def test_operators() -> None:
             assert callable(getattr(rc, name.removeprefix("rc.")))
         else:
             assert callable(getattr(rc.Table, name))
-    methods = {name for name, value in vars(rc.Table).items() if callable(value) and not name.startswith("_")}
+    methods = {name for name, value in inspect.getmembers(rc.Table, callable) if not name.startswith("_")}
     assert [name for name in methods if f"`{name}`" not in PAGE] == []
 
 

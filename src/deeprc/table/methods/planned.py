@@ -1,0 +1,96 @@
+"""What all methods of a table build on: its plan, its communicator, and arguments read as Polars reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import polars as pl
+
+from deeprc.communicator import Communicator, SoloCommunicator
+from deeprc.errors import SpecError
+from deeprc.table import plan, plan_rows
+from deeprc.table.exchange import together
+from deeprc.table.execute import run_plan
+from deeprc.table.expressions import as_expressions
+from deeprc.table.schema import as_data_error, checked
+
+_SOLO = SoloCommunicator()
+PlannedT = TypeVar("PlannedT", bound="Planned")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Planned:
+    """A plan, and the communicator of the ranks that will run it."""
+
+    node: plan.Node
+    comm: Communicator = _SOLO
+
+    @property
+    def schema(self) -> pl.Schema:
+        """Names and types of the columns."""
+        return self.node.schema
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return self.schema.names()
+
+    def _part(self, doing: str) -> pl.DataFrame:
+        return together(self.comm, doing, lambda: run_plan(self.node, self.comm), lambda _: None)[0]
+
+    def _next(self, operator: str, node: plan.Node) -> Self:
+        with as_data_error(operator, self.columns):
+            checked(node.schema)
+        return type(self)(node, self.comm)
+
+    def _keyed(
+        self, label: str, names: Sequence[str], method: Callable[[pl.LazyFrame], pl.LazyFrame]
+    ) -> plan_rows.Keyed:
+        return plan_rows.Keyed(self.node, label, tuple(pl.col(name) for name in names), method)
+
+    def _expanded(self, operator: str, inputs: Iterable[Any]) -> tuple[pl.Expr, ...]:
+        """Expressions, with a selector replaced by the columns it selects."""
+        expressions: list[pl.Expr] = []
+        for expression in as_expressions(inputs):
+            if expression.meta.is_column_selection() and not expression.meta.is_column():
+                with as_data_error(operator, self.columns):
+                    names = pl.LazyFrame(schema=self.schema).select(expression).collect_schema()
+                expressions.extend(pl.col(name) for name in names)
+            else:
+                expressions.append(expression)
+        return tuple(expressions)
+
+    def _names(self, operator: str, columns: Iterable[Any]) -> tuple[str, ...]:
+        with as_data_error(operator, self.columns):
+            return tuple(pl.LazyFrame(schema=self.schema).select(*as_expressions(columns)).collect_schema())
+
+
+def of_one_communicator(operator: str, table: PlannedT, other: Any) -> PlannedT:
+    """The other table, if it is one and belongs to the same ranks.
+
+    Raises:
+        SpecError: it is not.
+    """
+    if not isinstance(other, type(table)):
+        raise SpecError(f"{operator} takes a Table, not {type(other).__name__}; deeprc.from_polars makes one")
+    if other.comm is not table.comm and (other.comm.size, table.comm.size) != (1, 1):
+        raise SpecError(
+            f"{operator} takes two tables of one communicator: pass the task's communicator to the function that makes "
+            "the other table too, as in deeprc.from_polars(frame, comm)"
+        )
+    return other
+
+
+def for_each(flag: bool | Sequence[bool], count: int, name: str) -> tuple[bool, ...]:
+    """One flag for each of `count` keys.
+
+    Raises:
+        SpecError: there are more or fewer.
+    """
+    if isinstance(flag, bool):
+        return (flag,) * count
+    if len(flag) != count:
+        raise SpecError(f"{name} has {len(flag)} values for {count} sort keys; give one, or one for each")
+    return tuple(flag)

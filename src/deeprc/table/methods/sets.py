@@ -1,0 +1,81 @@
+"""Methods that treat tables as sets of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Self
+
+import polars as pl
+
+from deeprc.errors import SpecError
+from deeprc.table import plan_rows
+from deeprc.table.methods.aggregates import Aggregates
+from deeprc.table.methods.planned import PlannedT, of_one_communicator
+from deeprc.table.operators.rows import aligned
+from deeprc.table.stage import Execution, Stage
+
+_SIDE, _FIRST, _LAST = "__side__", "__first__", "__last__"
+
+
+class Sets(Aggregates):
+    """The rows of several tables together."""
+
+    def union_all(self, *others: Self) -> Self:
+        """The rows of all tables, which have the same columns. No rows move, and their order is not kept."""
+        return concat([self, *others], in_order=False)
+
+    def union(self, *others: Self) -> Self:
+        """The distinct rows of all tables, in no order."""
+        return self.union_all(*others).unique()
+
+    def difference(self, other: Self) -> Self:
+        """The distinct rows of this table that the other has not, in no order. Nulls are equal."""
+        return self._sides(other).filter(pl.col(_LAST) == 0).drop(_FIRST, _LAST)
+
+    def intersect(self, other: Self) -> Self:
+        """The distinct rows that both tables have, in no order. Nulls are equal."""
+        return self._sides(other).filter(pl.col(_FIRST) != pl.col(_LAST)).drop(_FIRST, _LAST)
+
+    def equals(self, other: Self, *, ordered: bool = True) -> bool:
+        """Whether both tables have the same columns and rows; with `ordered=False` in any order. Collective.
+
+        Nulls are equal, and NaN are. Tables may be split over the ranks in different ways.
+        """
+        other = of_one_communicator("equals", self, other)
+        if self.schema != other.schema:
+            return False
+        run = Execution(self.comm, lambda node, run: Stage(pl.LazyFrame()))
+        if ordered or not self.columns:
+            mine, theirs = (run.measure(table._part("comparing").lazy(), table.node) for table in (self, other))
+            sizes, heights = ([rows for rows, _ in facts] for _, facts in (mine, theirs))
+            if sum(sizes) != sum(heights):
+                return False
+            moved = aligned(theirs[0], heights, sizes, run, "EQUALS")
+            return all(self.comm.all_gather(mine[0].equals(moved)))
+        counts = self._sides(other, (pl.col(_SIDE) == 0).sum().alias(_FIRST), (pl.col(_SIDE) == 1).sum().alias(_LAST))
+        differ = counts.filter(pl.col(_FIRST) != pl.col(_LAST)).select(_FIRST)._part("comparing").height
+        return not any(self.comm.all_gather(differ))
+
+    def _sides(self, other: Self, *aggs: pl.Expr) -> Self:
+        """The distinct rows of both tables, and for each the first and the last side that has it."""
+        if not self.columns:
+            raise SpecError("tables without columns have no rows to compare")
+        marked = [
+            table.with_columns(pl.lit(side, dtype=pl.Int8).alias(_SIDE)) for side, table in enumerate((self, other))
+        ]
+        halves = aggs or (pl.col(_SIDE).min().alias(_FIRST), pl.col(_SIDE).max().alias(_LAST))
+        return marked[0].union_all(marked[1]).group_by(*self.columns).agg(*halves)
+
+
+def concat(tables: Iterable[PlannedT], *, in_order: bool = True) -> PlannedT:
+    """The rows of all tables, those of the first one first, split evenly; or as they lie, where order is no matter.
+
+    Raises:
+        SpecError: no table is given, or they are of several communicators.
+        DataError: the tables differ in columns or types.
+    """
+    given = list(tables)
+    if not given:
+        raise SpecError("concat takes at least one table")
+    nodes = tuple(of_one_communicator("concat", given[0], table).node for table in given)
+    return given[0]._next("concat", plan_rows.Concat(nodes, in_order))
