@@ -355,7 +355,72 @@ WINDOWS = {
         )
     ),
 }
+x, k, i, g, f = (pl.col(name) for name in "xkigf")
+AROUND = {
+    "around_shift": lambda t, o: t.with_columns(
+        i.shift(3).alias("a"),
+        i.shift(-2).alias("b"),
+        i.shift(2, fill_value=7).alias("c2"),
+        i.shift(500).alias("d2"),
+        pl.col("l").shift(1).alias("e2"),
+        pl.col("s").shift(-1).alias("f2"),
+    ),
+    "around_all": lambda t, o: t.with_columns(pl.all().shift(1)),
+    "around_selected": lambda t, o: t.select(pl.col("i", "k").diff(2).name.suffix("_d"), "g"),
+    "around_cumulative": lambda t, o: t.select(
+        i.cum_sum(),
+        i.cum_sum(reverse=True).alias("back"),
+        i.cum_max().alias("max"),
+        i.cum_min(reverse=True).alias("min"),
+        i.cum_count().alias("count"),
+        i.cum_count(reverse=True).alias("count_back"),
+        (k % 3).cum_prod().alias("product"),
+        x.cum_max().alias("floats"),
+        pl.col("b").cum_sum(),
+        pl.col("m").cum_sum(),
+        pl.col("u").cum_sum(),
+        pl.col("d").cum_max(),
+    ),
+    "around_fill": lambda t, o: t.select(
+        g.fill_null(strategy="forward").alias("g_forward"),
+        g.backward_fill(2),
+        i.fill_null(strategy="forward", limit=1),
+        i.fill_null(strategy="mean").alias("mean"),
+        x.fill_null(strategy="min"),
+        pl.col("d").fill_null(strategy="max"),
+        pl.col("c", "l", "t", "e", "s").fill_null(strategy="backward"),
+    ),
+    "around_over": lambda t, o: t.with_columns(
+        i.sum().over("g").alias("sum"),
+        i.rank().over("g", "k").alias("rank"),
+        i.cum_sum().over("c").alias("cumulative"),
+        x.shift(1).over("x").alias("shift"),
+        i.first().over(k % 3, order_by=["i"], descending=True).alias("first"),
+        g.sort().over("k").alias("sorted"),
+        i.implode().over("g", mapping_strategy="join").alias("list"),
+    ),
+    "around_nested": lambda t, o: t.with_columns(
+        (i.sum().over("g") - i.mean() + i.shift(1)).cum_sum().shift(1).alias("a"),
+        pl.when(i == i.max()).then(g).otherwise(pl.lit("no")).alias("w"),
+        (k.rank() + i.sum()).alias("rank"),
+    ),
+    "around_repeats": lambda t, o: t.select(
+        x.is_duplicated(), g.is_first_distinct(), k.is_last_distinct(), pl.col("d").is_unique()
+    ),
+    "around_rolling": lambda t, o: t.select(
+        i.rolling_sum(3),
+        i.rolling_mean(4, min_samples=1, center=True).alias("mean"),
+        f.rolling_max(5),
+        k.rolling_median(3),
+        i.rolling_std(7, min_samples=2).alias("std"),
+    ),
+    "around_filter": lambda t, o: t.filter(
+        i > i.mean().over("g"), k.is_first_distinct() | (i.shift(1) > 0), k > 1
+    ).select("i", "g"),
+    "around_placed": lambda t, o: t.group_by("g", maintain_order=True).agg(i.sum()).with_columns(i.sum().over("g")),
+}
 CASES: dict[str, Case] = {
+    **{name: _ordered(plan) for name, plan in AROUND.items()},
     **WINDOWS,
     **MORE_JOINS,
     **ASOF,

@@ -24,6 +24,7 @@ from deeprc.table.operators.rows import (
 from deeprc.table.operators.sort import run_sort
 from deeprc.table.operators.unique import run_unique
 from deeprc.table.operators.whole import run_step
+from deeprc.table.operators.windows import run_by_key, run_carried, run_nearby, run_scalars
 from deeprc.table.plan import GroupBy, Head, Join, Node, Sort, Source, Step, Unique
 from deeprc.table.plan_rows import (
     Concat,
@@ -37,15 +38,17 @@ from deeprc.table.plan_rows import (
     Slice,
     TopK,
 )
+from deeprc.table.plan_windows import ByKey, Carried, Nearby, Scalars
 from deeprc.table.pushdown import optimised, uses
 from deeprc.table.stage import Execution, Stage, compute
+from deeprc.table.windows import lowered
 
 
 def run_plan(plan: Node, comm: Communicator) -> pl.DataFrame:
     """This rank's part of the plan's result. Collective."""
     if comm.size == 1:
         return compute(Execution(comm, _stage_alone).stage(plan).frame)
-    less = optimised(plan)
+    less = optimised(lowered(plan))
     shared = frozenset(node for node, readers in uses(less).items() if readers > 1)
     part = compute(Execution(comm, _stage, shared).stage(less).frame)
     return part.select(plan.schema.names())
@@ -88,6 +91,10 @@ _OPERATORS: dict[type[Node], Callable[[Any, Execution], Stage]] = {
     Repartition: run_repartition,
     Keyed: run_keyed,
     JoinAsof: run_join_asof,
+    Scalars: run_scalars,
+    ByKey: run_by_key,
+    Nearby: run_nearby,
+    Carried: run_carried,
 }
 
 

@@ -22,14 +22,16 @@ from deeprc.table.plan_rows import (
     Slice,
     TopK,
 )
+from deeprc.table.plan_windows import Around, ByKey
 from deeprc.table.pushdown import optimised
+from deeprc.table.windows import lowered
 
 _ONE_PLACE = "exchange: all rows to rank 0"
 
 
 def explain(plan: Node, size: int) -> str:
     """What runs, from the result down to the sources; a line that starts with "exchange" is where rows move."""
-    plan = optimised(plan) if size > 1 else plan
+    plan = optimised(lowered(plan)) if size > 1 else plan
     exchanges = sum(line.strip().startswith("exchange") for line in _lines(plan, size, 0))
     head = f"{size} rank{'s' if size > 1 else ''}, {exchanges} exchange{'s' if exchanges != 1 else ''}"
     return "\n".join([head, *_lines(plan, size, 0)])
@@ -93,6 +95,9 @@ def _range(node: Sort) -> str:
 
 
 def _moved_by_step(node: Step) -> list[str]:
+    if isinstance(node, Around):
+        placed = isinstance(node, ByKey) and matching_keys(placement_of(node.input), node.keys) is not None
+        return [] if placed else [f"exchange: {node.moves}"]
     if isinstance(node, Select) and all(is_scalar(item) for item in node.exprs):
         return ["exchange: one row of aggregates a rank to rank 0, or the columns they read"]
     if node.looks_around:
@@ -135,6 +140,8 @@ def _moved_by_join(node: Join) -> list[str]:
 
 def placement_of(node: Node) -> Placement:
     """Where rows will be, supposing that no join finds its right side small."""
+    if isinstance(node, Around):
+        return placement_of(node.input)
     if isinstance(node, Step):
         return None if node.looks_around else after_step(node, placement_of(node.input))
     if isinstance(node, Head | Slice | Sample | RowIndex):

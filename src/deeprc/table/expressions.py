@@ -74,27 +74,28 @@ def plain_column(expression: pl.Expr) -> str | None:
 
 def is_row_wise(expression: pl.Expr, schema: pl.Schema) -> bool:
     """Whether a part of the rows gives its part of the answer, with one output row for each input row."""
-    return _row_wise(tree(expression), schema)
+    return row_wise(tree(expression), schema)
 
 
-def _row_wise(node: Tree, schema: pl.Schema) -> bool:
+def row_wise(node: Tree, schema: pl.Schema) -> bool:
+    """As `is_row_wise`, of a tree."""
     node_kind = kind(node)
     if node_kind in _LEAVES:
         return True
     if node_kind == "Literal":
         return "Series" not in node["Literal"]
     if node_kind == "Alias":
-        return _row_wise(node["Alias"][0], schema)
+        return row_wise(node["Alias"][0], schema)
     if node_kind == "KeepName":
-        return _row_wise(node["KeepName"], schema)
+        return row_wise(node["KeepName"], schema)
     if node_kind in _CHILDREN:
-        return all(_row_wise(node[node_kind][child], schema) for child in _CHILDREN[node_kind])
+        return all(row_wise(node[node_kind][child], schema) for child in _CHILDREN[node_kind])
     if node_kind == "AnonymousFunction":
         flags = str(node[node_kind]["options"]["flags"])
         inputs = node[node_kind]["input"]
-        return _all_set(flags) and all(_row_wise(child, schema) for child in inputs)
+        return _all_set(flags) and all(row_wise(child, schema) for child in inputs)
     if node_kind == "Function":
-        return _function_row_wise(node["Function"], schema)
+        return _function_is_row_wise(node["Function"], schema)
     return False
 
 
@@ -103,7 +104,7 @@ def _all_set(flags: str) -> bool:
     return {"ROW_SEPARABLE", "LENGTH_PRESERVING"} <= names
 
 
-def _function_row_wise(function: Mapping[str, Any], schema: pl.Schema) -> bool:
+def _function_is_row_wise(function: Mapping[str, Any], schema: pl.Schema) -> bool:
     inputs = list(function["input"])
     if "IsIn" in json.dumps(function["function"]):
         # `x.is_in(y)`: a literal or a list column is searched by each row, a flat column by all of them.
@@ -111,7 +112,7 @@ def _function_row_wise(function: Mapping[str, Any], schema: pl.Schema) -> bool:
             inputs = inputs[:1]
         elif not _is_nested(inputs[1], schema):
             return False
-    return _separable(function) and all(_row_wise(child, schema) for child in inputs)
+    return separable(function) and all(row_wise(child, schema) for child in inputs)
 
 
 def _is_nested(node: Tree, schema: pl.Schema) -> bool:
@@ -122,7 +123,7 @@ def _is_nested(node: Tree, schema: pl.Schema) -> bool:
     return isinstance(dtype, pl.List | pl.Array)
 
 
-def _separable(function: Mapping[str, Any]) -> bool:
+def separable(function: Mapping[str, Any]) -> bool:
     """Ask Polars about the function itself: its inputs replaced by columns, its literal arguments kept."""
     inputs = [child if kind(child) == "Literal" and not is_abridged(child) else _COLUMN for child in function["input"]]
     try:

@@ -20,7 +20,7 @@ def run_step(step: Step, run: Execution) -> Stage:
     """A step on this rank's rows; what looks at other rows is computed over all of them."""
     stage = run.stage(step.input)
     if isinstance(step, Select) and all(is_scalar(item) for item in step.exprs):
-        return _aggregate(step, stage, run)
+        return aggregate(step, stage, run)
     if not step.looks_around:
         return Stage(step.apply(stage.frame), after_step(step, stage.placement), stage.streams)
     if isinstance(step, Select):
@@ -75,7 +75,7 @@ def _select_around(step: Select, stage: Stage, run: Execution) -> Stage:
     return Stage(scatter(result, counts, run.comm, step.label()).lazy())
 
 
-def _aggregate(step: Select, stage: Stage, run: Execution) -> Stage:
+def aggregate(step: Select, stage: Stage, run: Execution) -> Stage:
     """Aggregates over the whole table: one row, on rank 0."""
     decomposed = decompose(step.exprs, step.input.schema, step.schema, ordered=False)
     if decomposed is None or not step.exprs:
