@@ -76,7 +76,7 @@ def local_node(allocation: Allocation) -> Node:
     Raises:
         ResourceError: more nodes, GPUs or memory than there are.
     """
-    if allocation.nodes != 1:
+    if allocation.nodes not in (None, 1):
         raise ResourceError(
             f"the local pilot has one node, not {allocation.nodes}; use nodes=1, or a pilot that spans nodes"
         )

@@ -18,7 +18,7 @@ class Allocation:
     cores: int | None = None
     gpus: int | None = None
     memory_bytes: int | None = None
-    nodes: int = 1
+    nodes: int | None = None
 
 
 class Pilot(Protocol):

@@ -45,7 +45,7 @@ class Session:
         cores: cores of a node; more than it has lets ranks share cores. Default: all it offers.
         gpus: GPUs of a node. Default: all it has.
         memory: bytes of a node, or text such as "16GiB". Default: all it has.
-        nodes: nodes of the allocation.
+        nodes: nodes of the allocation. Default: all the pilot has.
         run_dir: where the run's record and data go. Default: a new directory under `deeprc-runs`.
 
     Raises:
@@ -60,7 +60,7 @@ class Session:
         cores: int | None = None,
         gpus: int | None = None,
         memory: int | str | None = None,
-        nodes: int = 1,
+        nodes: int | None = None,
         run_dir: str | Path | None = None,
         name: str = "session",
     ) -> None:

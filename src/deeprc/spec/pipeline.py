@@ -28,7 +28,7 @@ class SessionSpec(Frozen):
     cores: Count | None = Field(default=None, description="Cores of each node; default: all it offers.")
     gpus: CountOrNone | None = Field(default=None, description="GPUs of each node; default: all it offers.")
     memory_bytes: Bytes | None = Field(default=None, description='Memory of each node, such as "16GiB".')
-    nodes: Count = Field(default=1, description="Nodes of the allocation.")
+    nodes: Count | None = Field(default=None, description="Nodes of the allocation; default: all the pilot has.")
 
     def replaced(self, **fields: Any) -> SessionSpec:
         """The same session with some fields replaced; None leaves a field as it is.
@@ -200,6 +200,10 @@ def _cycle_problems(tasks: tuple[TaskSpec, ...]) -> list[Problem]:
 def _excess(task: TaskSpec, index: int, session: SessionSpec) -> list[Problem]:
     """What the task asks for that the session, all its nodes together, has not."""
     asks = task.resources
+    # How many nodes another site gives is known only there.
+    nodes = session.nodes or (1 if session.pilot == "local" else None)
+    if nodes is None:
+        return []
     wanted = {
         "cores": ("ranks", asks.ranks * asks.threads, session.cores),
         "GPUs": ("gpus", asks.ranks * asks.gpus, session.gpus),
@@ -209,10 +213,10 @@ def _excess(task: TaskSpec, index: int, session: SessionSpec) -> list[Problem]:
         Problem(
             ("tasks", index, "resources", field),
             f"task {task.name!r} asks for {amount} {unit} ({asks.ranks} rank{'s' * (asks.ranks > 1)}) and "
-            f"the session has {limit * session.nodes}: ask for less, or give the session more",
+            f"the session has {limit * nodes}: ask for less, or give the session more",
         )
         for unit, (field, amount, limit) in wanted.items()
-        if limit is not None and amount > limit * session.nodes
+        if limit is not None and amount > limit * nodes
     ]
 
 

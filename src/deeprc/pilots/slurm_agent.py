@@ -1,0 +1,27 @@
+"""What srun starts on each node: puts the agent in its own place, told which node it is and nothing of srun.
+
+`python -m deeprc.pilots.slurm_agent RUN_DIRECTORY NODE=CORES...`, standard input being the driver's lifeline.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from deeprc.pilots.slurm import without_launcher
+
+
+def main() -> None:
+    run_directory, *sizes = sys.argv[1:]
+    node = os.environ["SLURMD_NODENAME"]
+    cores = dict(size.split("=") for size in sizes)[node]
+    log = os.open(Path(run_directory) / "logs" / f"agent-{node}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    agent = [sys.executable, "-m", "deeprc.runtime.agent", run_directory, node, cores]
+    os.execve(sys.executable, agent, without_launcher(os.environ))
+
+
+if __name__ == "__main__":
+    main()
