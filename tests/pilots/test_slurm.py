@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -14,7 +15,9 @@ import pytest
 
 import deeprc as rc
 from deeprc.errors import AgentLostError, ResourceError
-from deeprc.pilots.slurm_pilot import SlurmPilot
+from deeprc.journal import read_run
+from deeprc.pilots.slurm import Host
+from deeprc.pilots.slurm_pilot import SlurmPilot, address_towards
 from tests.pilots.slurm_cluster import SlurmCluster, allocation
 
 
@@ -38,9 +41,9 @@ def agents(run_directory: Path) -> list[psutil.Process]:
     return found
 
 
-def wait_until(condition: object, timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
 
@@ -73,21 +76,21 @@ def test_a_session_is_what_the_job_holds(cluster: SlurmCluster, job: str, tmp_pa
         (agent,) = agents(session.run_directory)
         assert agent.environ().get("SLURM_PROCID") is None
         connection = (session.run_directory / ".connection.json").read_text()
-    started = rc.read_run(tmp_path / "run").first("run.started") if hasattr(rc, "read_run") else None
-    from deeprc.journal import read_run
-
     started = read_run(tmp_path / "run").first("run.started")
     assert started is not None
     assert started["nodes"] == [
-        {"name": "node1", "cores": cluster.cpus, "gpus": 0, "memory_bytes": cluster.memory_mib * 1024**2}
+        {
+            "name": "node1",
+            "cores": cluster.cpus,
+            "gpus": cluster.gpus,
+            "memory_bytes": cluster.memory_mib * 1024**2,
+        }
     ]
     assert '"tcp://127.0.0.1:' in connection
 
 
 def test_the_key_is_in_no_command_and_no_environment(cluster: SlurmCluster, job: str, tmp_path: Path) -> None:
     """It travels by the run directory's file, which only its owner may read."""
-    import json
-
     with rc.Session("slurm", run_dir=tmp_path / "run") as session:
         session.submit(abs, -1).result(timeout=60)
         connection = json.loads((session.run_directory / ".connection.json").read_text())
@@ -104,12 +107,10 @@ def test_an_agent_that_is_killed_is_lost_at_once(cluster: SlurmCluster, job: str
     with rc.Session("slurm", run_dir=tmp_path / "run") as session:
         future = session.submit(time.sleep, 600)
         wait_until(future.running, 60)
-        began = time.monotonic()
         for agent in agents(session.run_directory):
             agent.kill()
-        with pytest.raises(AgentLostError, match="node1 is lost: its agent ended.*SIGKILL|node1.*srun"):
-            future.result(timeout=30)
-        assert time.monotonic() - began < 25
+        with pytest.raises(AgentLostError, match=r"node1 is lost: its agent ended: Killed \(SIGKILL\)"):
+            future.result(timeout=20)
 
 
 def test_close_leaves_no_step_and_no_process(cluster: SlurmCluster, job: str, tmp_path: Path) -> None:
@@ -158,9 +159,6 @@ def test_when_the_driver_is_killed_nothing_is_left(cluster: SlurmCluster, job: s
 
 def test_agents_of_other_machines_reach_the_driver_by_a_real_address() -> None:
     """The address from which this machine would reach them, asked of its routing table."""
-    from deeprc.pilots.slurm import Host
-    from deeprc.pilots.slurm_pilot import address_towards
-
     assert address_towards([Host("elsewhere", "127.0.0.9", 0)]) == "127.0.0.1"
     with pytest.raises(ResourceError, match="no-such-host"):
         address_towards([Host("elsewhere", "no-such-host.invalid", 0)])
