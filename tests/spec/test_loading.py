@@ -257,7 +257,7 @@ def test_whoever_runs_a_file_may_choose_the_session(tmp_path: Path) -> None:
     text = f"session: {{pilot: elsewhere, cores: 2, nodes: 1}}\ntasks: {{a: {{{RUN}clean, args: [f], ranks: 4}}}}\n"
     assert len(refusal(tmp_path, text)) == 1
     pipeline = load_pipeline(tmp_path / "file.yaml", session={"pilot": "local", "cores": 4, "gpus": None})
-    assert pipeline.session == SessionSpec(pilot="local", cores=4)
+    assert pipeline.session == SessionSpec(pilot="local", cores=4, nodes=1)
     assert pipeline.in_session(cores=8).session.cores == 8
     with pytest.raises(SpecError, match="asks for 4 cores"):
         pipeline.in_session(cores=2)
