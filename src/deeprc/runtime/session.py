@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import signal
 import threading
@@ -19,19 +20,20 @@ from deeprc.journal.durations import remembered_durations
 from deeprc.journal.environment import describe_environment
 from deeprc.journal.fingerprints import fingerprint_inputs
 from deeprc.runtime.backend import backend_for
-from deeprc.runtime.calls import pickle_call
+from deeprc.runtime.calls import pickle_arguments
 from deeprc.runtime.driver import Driver, Task
 from deeprc.runtime.future import Future
 from deeprc.runtime.pilot import Allocation, Pilot, chosen_pilot
-from deeprc.runtime.profile import profile_of
+from deeprc.runtime.prepared import Preparations, Prepared
 from deeprc.runtime.scheduler import Demand
 from deeprc.runtime.wire import DriverSocket, forget_connection
 from deeprc.spec.arguments import fill
 from deeprc.spec.imports import known_arguments
 from deeprc.spec.pipeline import Pipeline
-from deeprc.spec.signature import check_call
 from deeprc.spec.task import Backend, Resources, TaskSpec
 
+# Arguments of these kinds name no input file.
+_NO_FILES = frozenset({int, float, complex, bool, bytes, type(None), Future})
 _DIRECTORIES = ("logs", "datasets", "results", "rendezvous", "artifacts")
 
 
@@ -76,7 +78,9 @@ class Session:
         self._lock = threading.Lock()
         self._futures: dict[str, Future] = {}
         self._counters: dict[str, itertools.count[int]] = {}
-        self._specs: list[dict[str, Any]] = []
+        self._specs: list[tuple[str, Prepared, list[str]]] = []
+        self._preparations = Preparations()
+        self._checked: set[Demand] = set()
         self._fingerprinted: set[Path] = set()
         self._durations = remembered_durations(self.run_directory.parent)
         self._journal = JournalWriter(self.run_directory)
@@ -127,16 +131,7 @@ class Session:
             ResourceError: more than the allocation has.
             SessionClosedError: the session has ended.
         """
-        resources = Resources(
-            ranks=ranks,
-            comm=comm,
-            threads=threads,
-            gpus=gpus,
-            memory_bytes=memory,
-            timeout_s=timeout,
-            retries=retries,
-            isolated=isolated,
-        )
+        resources = _resources(ranks, comm, threads, gpus, memory, timeout, retries, isolated)
         return self._submit(function, args, kwargs, resources, name)
 
     def map(self, function: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> list[Future]:
@@ -218,38 +213,31 @@ class Session:
     ) -> Future:
         if self._closed:
             raise SessionClosedError("this session has ended; submit inside its `with` block, or open another")
-        check_call(function, args, kwargs, resources)
+        prepared = self._preparations.of(function, args, kwargs, resources)
         _run_own_check(function, args, kwargs)
         demand = self._demand(resources)
-        backend = backend_for(resources.comm, function, ranks=resources.ranks, gpus=resources.gpus)
-        call, needs = pickle_call(function, args, kwargs)
-        profile, modules = profile_of(function, backend, resources.threads)
+        pickled_function, needs = prepared.pickled(function)
+        arguments, more_needs = pickle_arguments(function, args, kwargs)
+        if more_needs:
+            needs = tuple(dict.fromkeys((*needs, *more_needs)))
         with self._lock:
             task_name = self._new_name(function, name)
-            future = Future(task_name, lambda task: self._driver.cancel(task, "by request"))
+            future = Future(task_name, self._cancel)
             self._futures[task_name] = future
-        described = {
-            "task": task_name,
-            "name": task_name,
-            "function": f"{function.__module__}:{getattr(function, '__qualname__', function)}",
-            "ranks": resources.ranks,
-            "backend": backend,
-            "threads": resources.threads,
-            "gpus": resources.gpus,
-            "profile": str(profile),
-            "needs": list(needs),
-        }
-        fingerprint_inputs(task_name, known_arguments(function, args, kwargs), self._fingerprinted, self._driver.record)
-        self._specs.append({**described, "resources": resources.model_dump(mode="json")})
+        needs_names = [need.task for need in needs]
+        described = {"task": task_name, "name": task_name, **prepared.described, "needs": needs_names}
+        if prepared.names_files or args or kwargs:
+            self._fingerprint(task_name, function, args, kwargs, defaults=prepared.names_files)
+        self._specs.append((task_name, prepared, needs_names))
         self._driver.submit(
             Task(
                 name=task_name,
-                call=call,
-                needs=needs,
+                call=pickled_function + arguments,
+                needs=tuple(needs_names),
                 demand=demand,
-                backend=backend,
-                profile=profile,
-                modules=modules,
+                backend=prepared.backend,
+                profile=prepared.profile,
+                modules=prepared.modules,
                 timeout_s=resources.timeout_s,
                 retries=resources.retries,
                 isolated=resources.isolated,
@@ -260,6 +248,23 @@ class Session:
         )
         return future
 
+    def _cancel(self, task: str) -> None:
+        self._driver.cancel(task, "by request")
+
+    def _fingerprint(
+        self,
+        task: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        defaults: bool,
+    ) -> None:
+        """Take the fingerprints of files named in the arguments, beside the run."""
+        if defaults or not all(type(value) in _NO_FILES for value in (*args, *kwargs.values())):
+            known = known_arguments(function, args, kwargs)
+            fingerprint_inputs(task, known, self._fingerprinted, self._driver.record)
+
     def _check(self, function: Callable[..., Any], task: TaskSpec) -> None:
         """All that `_submit` would refuse, without submitting."""
         self._demand(task.resources)
@@ -267,8 +272,10 @@ class Session:
         backend_for(task.resources.comm, function, ranks=task.resources.ranks, gpus=task.resources.gpus)
 
     def _demand(self, resources: Resources) -> Demand:
-        demand = Demand(resources.ranks, resources.threads, resources.gpus, resources.memory_bytes or 0)
-        self._driver.check(demand)
+        demand = _demand(resources)
+        if demand not in self._checked:
+            self._driver.check(demand)
+            self._checked.add(demand)
         return demand
 
     def _new_name(self, function: Callable[..., Any], name: str | None) -> str:
@@ -285,7 +292,48 @@ class Session:
     def _write_spec(self) -> None:
         path = self.run_directory / "spec.json"
         if not path.exists():
-            write_json(path, {"tasks": self._specs})
+            tasks = [_plain(*spec) for spec in self._specs]
+            write_json(path, {"tasks": tasks})
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _resources(
+    ranks: int,
+    comm: Backend | None,
+    threads: int,
+    gpus: int,
+    memory: int | str | None,
+    timeout: float | str | None,
+    retries: int,
+    isolated: bool,
+) -> Resources:
+    """Options of `submit`, checked once for all tasks that have the same."""
+    return Resources(
+        ranks=ranks,
+        comm=comm,
+        threads=threads,
+        gpus=gpus,
+        memory_bytes=memory,
+        timeout_s=timeout,
+        retries=retries,
+        isolated=isolated,
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _demand(resources: Resources) -> Demand:
+    return Demand(resources.ranks, resources.threads, resources.gpus, resources.memory_bytes or 0)
+
+
+def _plain(name: str, prepared: Prepared, needs: list[str]) -> dict[str, Any]:
+    """A task as `spec.json` has it."""
+    return {
+        "task": name,
+        "name": name,
+        **prepared.described,
+        "needs": needs,
+        "resources": prepared.resources.model_dump(mode="json"),
+    }
 
 
 def _run_own_check(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from inspect import Parameter
 from types import UnionType
 from typing import Any
@@ -39,7 +40,17 @@ def with_communicator(
     function: Callable[..., Any], communicator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments to call `function` with: `communicator` put where the function takes it, if it does."""
-    name = communicator_parameter(function)
+    return placed_communicator(function, communicator_parameter(function), communicator, args, kwargs)
+
+
+def placed_communicator(
+    function: Callable[..., Any],
+    name: str | None,
+    communicator: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """`with_communicator` where the parameter's name is known."""
     if name is None:
         return tuple(args), dict(kwargs)
     parameters = signature_of(function).parameters
@@ -49,20 +60,61 @@ def with_communicator(
     return tuple(args), {**kwargs, name: communicator}
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a function takes, in the few numbers that tell whether most calls are right.
+
+    `least` and `most` arguments by position, none by name, are a right call; others are looked at more closely.
+    """
+
+    communicator: str | None
+    least: int
+    most: float
+    defaults: tuple[Any, ...]
+
+    def surely_takes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        return not kwargs and self.least <= len(args) <= self.most
+
+
+def shape_of(function: Callable[..., Any]) -> Shape:
+    """The shape of a function; see `communicator_parameter` for what it raises."""
+    communicator = communicator_parameter(function)
+    parameters = [value for key, value in signature_of(function).parameters.items() if key != communicator]
+    by_position = [value for value in parameters if value.kind in _BY_POSITION]
+    required = [value for value in parameters if _required(value)]
+    variadic = any(value.kind is Parameter.VAR_POSITIONAL for value in parameters)
+    by_name_only = any(value not in by_position for value in required)
+    return Shape(
+        communicator=communicator,
+        least=len(required),
+        most=-1 if by_name_only else float("inf") if variadic else len(by_position),
+        defaults=tuple(value.default for value in parameters if value.default is not Parameter.empty),
+    )
+
+
 def check_call(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], resources: Resources
 ) -> None:
     """Refuse, before any work, a call that could not succeed.
-
-    A function on several ranks has to take the communicator, unless `comm` names a backend: then the function
-    may find the ranks itself, by `MPI.COMM_WORLD` or torch's default group, as Lightning does.
 
     Raises:
         SpecError: a parameter is unknown, missing or given twice; or ranks and communicator do not fit.
     """
     communicator = communicator_parameter(function)
     problems = _argument_problems(function, args, kwargs, communicator)
+    problems += _rank_problems(function, communicator, resources)
+    if problems:
+        raise Refusal(problems)
+
+
+def _rank_problems(function: Callable[..., Any], communicator: str | None, resources: Resources) -> list[Problem]:
+    """Why ranks, communicator and function do not fit.
+
+    A function on several ranks has to take the communicator, unless `comm` names a backend: then the function
+    may find the ranks itself, by `MPI.COMM_WORLD` or torch's default group, as Lightning does.
+    """
     name = _name(function)
+    problems = []
     if communicator is None and resources.ranks > 1 and resources.comm == "auto":
         problems.append(
             Problem(
@@ -76,8 +128,7 @@ def check_call(
         problems.append(
             Problem(("resources", "comm"), f"{name} needs a communicator ({communicator!r}) and comm is null")
         )
-    if problems:
-        raise Refusal(problems)
+    return problems
 
 
 def _argument_problems(
