@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import deeprc
-from deeprc.cli import bench, demo, doctor, history, report, run
+from deeprc.cli import bench, demo, doctor, history, manifest, report, run
 from deeprc.errors import DeepRCError, SpecError
 
 SPEC_REFUSED = 2
@@ -63,6 +63,7 @@ app.command()(run.run)
 app.command()(history.history)
 app.command()(report.report)
 app.command()(doctor.doctor)
+app.command()(manifest.manifest)
 app.add_typer(bench.app, name="bench")
 
 if __name__ == "__main__":

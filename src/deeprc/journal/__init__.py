@@ -4,7 +4,7 @@ from deeprc.journal.artifacts import ForecastPlot, Hydrograph, MetricTable, reco
 from deeprc.journal.directories import new_run_directory, runs_root
 from deeprc.journal.reader import RunRecord, list_runs, read_run
 from deeprc.journal.recorder import progress, record, set_sink
-from deeprc.journal.writer import JournalWriter, write_json
+from deeprc.journal.writer import JournalWriter, write_json, write_text
 
 __all__ = [
     "ForecastPlot",
@@ -21,4 +21,5 @@ __all__ = [
     "runs_root",
     "set_sink",
     "write_json",
+    "write_text",
 ]

@@ -1,0 +1,151 @@
+"""Nodes of a Ray cluster: a placement group holds them, an actor on each keeps our agent alive.
+
+Ray places and watches the nodes; tasks go from our driver to our agents, never through Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from deeprc.errors import MissingDependencyError, ResourceError
+from deeprc.pilots.ray_cluster import LOOPBACK, NodeOffer, bundle, chosen_nodes, driver_host, named, offers
+from deeprc.runtime.pilot import Allocation
+from deeprc.runtime.rank_process import describe_exit
+from deeprc.runtime.scheduler import Node
+
+PLACEMENT_TIMEOUT_S = 300.0
+_STOP_TIMEOUT_S = 10.0
+
+
+class RayPilot:
+    """Nodes of the Ray cluster at `address`, or of one that is started for this session.
+
+    Args:
+        address: "HOST:PORT" of a cluster whose node this machine is, or "auto" to find it. Default: the cluster
+            that this process is connected to, else that of the environment's RAY_ADDRESS, else a new one on this
+            machine, which ends with the session.
+        placement_timeout_s: how long the cluster may take to free the nodes (an autoscaler, to start them).
+    """
+
+    def __init__(self, address: str | None = None, *, placement_timeout_s: float = PLACEMENT_TIMEOUT_S) -> None:
+        self._address = address
+        self._placement_timeout_s = placement_timeout_s
+        self._ray: Any = None
+        self._connected_here = False
+        self._group: Any = None
+        self._actors: dict[str, Any] = {}
+        self._ends: dict[str, Any] = {}
+        self._lost: dict[str, str] = {}
+
+    def host(self, allocation: Allocation) -> str:
+        self._connect(allocation)
+        return driver_host(self._offers(), self._ray.util.get_node_ip_address())
+
+    def start(self, allocation: Allocation, run_directory: Path) -> list[Node]:
+        self._connect(allocation)
+        try:
+            chosen = chosen_nodes(self._offers(), allocation)
+            self._hold(chosen)
+            nodes = self._start_agents(chosen, run_directory)
+        except BaseException:
+            self.close()
+            raise
+        return nodes
+
+    def lost_nodes(self) -> dict[str, str]:
+        for name, end in list(self._ends.items()):
+            done, _ = self._ray.wait([end], timeout=0)
+            if done:
+                del self._ends[name]
+                self._lost[name] = self._why_ended(end)
+        return dict(self._lost)
+
+    def close(self, timeout_s: float = _STOP_TIMEOUT_S) -> None:
+        if self._ray is None:
+            return
+        stopping = [actor.stop.remote() for actor in self._actors.values()]
+        if stopping:
+            self._ray.wait(stopping, num_returns=len(stopping), timeout=timeout_s)
+        for actor in self._actors.values():
+            self._ray.kill(actor)
+        if self._group is not None:
+            self._ray.util.remove_placement_group(self._group)
+        self._actors, self._ends, self._group = {}, {}, None
+        if self._connected_here:
+            self._ray.shutdown()
+        self._ray = None
+
+    def _connect(self, allocation: Allocation) -> None:
+        if self._ray is not None:
+            return
+        try:
+            import ray
+        except ImportError as error:
+            raise MissingDependencyError("the ray pilot needs Ray: pip install 'deeprc[ray]'") from error
+        self._ray = ray
+        if ray.is_initialized():
+            return
+        address = self._address or os.environ.get("RAY_ADDRESS")
+        options: dict[str, Any] = {"address": address} if address else _own_cluster(allocation)
+        ray.init(log_to_driver=False, logging_level="ERROR", **options)
+        self._connected_here = True
+
+    def _offers(self) -> list[NodeOffer]:
+        return offers(self._ray.nodes())
+
+    def _hold(self, chosen: list[NodeOffer]) -> None:
+        """Have Ray keep the nodes for us, each whole share on a node of its own."""
+        ray = self._ray
+        self._group = ray.util.placement_group([bundle(offer) for offer in chosen], strategy="STRICT_SPREAD")
+        ready, _ = ray.wait([self._group.ready()], timeout=self._placement_timeout_s)
+        if not ready:
+            raise ResourceError(
+                f"the Ray cluster did not free {len(chosen)} nodes with {bundle(chosen[0])} each within "
+                f"{self._placement_timeout_s:.0f} s: others hold them. Ask for less, or wait longer: "
+                f"RayPilot(placement_timeout_s=...)"
+            )
+
+    def _start_agents(self, chosen: list[NodeOffer], run_directory: Path) -> list[Node]:
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        from deeprc.pilots.ray_actor import AgentActor
+
+        path = os.pathsep.join(part or str(Path.cwd()) for part in sys.path)
+        actor_class = self._ray.remote(AgentActor)
+        actors = [
+            actor_class.options(
+                num_cpus=offer.cores,
+                num_gpus=offer.gpus,
+                max_concurrency=3,
+                max_restarts=0,
+                runtime_env={"env_vars": {"PYTHONPATH": path}},
+                scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, index),
+            ).remote(str(run_directory))
+            for index, offer in enumerate(chosen)
+        ]
+        where = self._ray.get([actor.where.remote() for actor in actors], timeout=self._placement_timeout_s)
+        # Which bundle came to lie on which node is Ray's choice.
+        nodes = named(where, chosen)
+        for node, actor in zip(nodes, actors, strict=True):
+            self._actors[node.name] = actor
+        self._ray.get(
+            [self._actors[node.name].start.remote(node.name, node.cores) for node in nodes],
+            timeout=self._placement_timeout_s,
+        )
+        self._ends = {name: actor.wait.remote() for name, actor in self._actors.items()}
+        return nodes
+
+    def _why_ended(self, end: Any) -> str:
+        try:
+            return f"its agent {describe_exit(self._ray.get(end))[1]}"
+        except self._ray.exceptions.RayError as error:
+            return f"Ray lost its actor: {str(error).splitlines()[0]}"
+
+
+def _own_cluster(allocation: Allocation) -> dict[str, Any]:
+    """A cluster of this machine alone, without a dashboard, on loopback."""
+    cores = allocation.cores or len(os.sched_getaffinity(0))
+    return {"address": "local", "num_cpus": cores, "include_dashboard": False, "_node_ip_address": LOOPBACK}
