@@ -142,7 +142,5 @@ def _checked_session(session: SessionSpec) -> SessionSpec:
     words = {"nodes": "--nodes", "cores": "--cores", "memory_bytes": "--memory"}
     if missing := [option for field, option in words.items() if getattr(session, field) is None]:
         options = " and ".join(missing)
-        raise SpecError(
-            f"Kubernetes must be told how many nodes, and how large: give {options}, or say it in the session of the file"
-        )
+        raise SpecError(f"Kubernetes must be told how many nodes, of what size: give {options}, or say it in the file")
     return session
