@@ -10,9 +10,15 @@ from typing import Any
 
 from deeprc.journal.events import Event
 
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+
 
 class JournalWriter:
-    """Appends events to `<run directory>/events.jsonl`; each line is complete once `append` returns."""
+    """Appends events to `<run directory>/events.jsonl`.
+
+    Events are written by `flush`, whole lines in one write: the driver calls it at the end of each turn of its loop,
+    and before it tells anyone of a result. A crash loses the events of one turn at most.
+    """
 
     def __init__(self, run_directory: Path) -> None:
         self.directory = run_directory
@@ -20,14 +26,24 @@ class JournalWriter:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._descriptor = os.open(run_directory / "events.jsonl", flags, 0o600)
         self._artifacts = 0
+        self._lines: list[str] = []
+        self._unwritten = b""
 
     def append(self, kind: str, **fields: Any) -> Event:
-        """Write one event; an artifact's content goes to a file of its own."""
+        """Add one event; an artifact's content goes to a file of its own."""
         if kind == "artifact":
             fields["path"] = self._keep_artifact(fields.pop("content"))
         event: Event = {"time": time.time(), "kind": kind, **fields}
-        os.write(self._descriptor, json.dumps(event, separators=(",", ":"), default=str).encode() + b"\n")
+        self._lines.append(_encode(event))
         return event
+
+    def flush(self) -> None:
+        """Write the events that have been added; after an error, such as a full disk, the next call goes on."""
+        if self._lines:
+            self._unwritten += ("\n".join(self._lines) + "\n").encode()
+            self._lines.clear()
+        while self._unwritten:
+            self._unwritten = self._unwritten[os.write(self._descriptor, self._unwritten) :]
 
     def _keep_artifact(self, content: Any) -> str:
         self._artifacts += 1
@@ -36,6 +52,7 @@ class JournalWriter:
         return relative
 
     def close(self) -> None:
+        self.flush()
         os.close(self._descriptor)
 
 

@@ -76,11 +76,13 @@ class Agent:
         self._watch_lifeline()
         self._loop.watch(self._wire.socket, self._hear_driver)
         self._loop.every(HEARTBEAT_S, self._beat)
+        self._loop.after_turn(self._wire.flush)
         self._wire.send(Hello(self._node, os.getpid()))
         try:
             self._loop.run()
         finally:
             self._pool.close()
+            self._wire.flush()
             _remove_unfinished(self._run_directory)
 
     def _watch_lifeline(self) -> None:

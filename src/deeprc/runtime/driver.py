@@ -77,8 +77,10 @@ class Driver:
         self._scheduler = Scheduler(nodes)
         self._tasks: dict[str, Task] = {}
         self._done: dict[str, bytes] = {}
+        self._outcomes: list[tuple[Callable[[Any], None], Any]] = []
         self._commands: deque[Callable[[], None]] = deque()
         self._wake_read, self._wake_write = os.pipe()
+        self._woken = False
         self._heard = dict.fromkeys((node.name for node in nodes), time.monotonic())
         self._ready_nodes: set[str] = set()
         self._prepared: set[tuple[Profile, tuple[str, ...]]] = set()
@@ -114,12 +116,15 @@ class Driver:
 
     def _call(self, command: Callable[[], None]) -> None:
         self._commands.append(command)
-        os.write(self._wake_write, b"\0")
+        if not self._woken:
+            self._woken = True
+            os.write(self._wake_write, b"\0")
 
     def _run(self) -> None:
         self._loop.watch(self._wake_read, self._obey)
         self._loop.watch(self._socket.socket, self._hear_agents)
         self._loop.every(_HEARTBEAT_S, self._beat)
+        self._loop.after_turn(self._end_turn)
         try:
             self._loop.run()
         except Exception as error:
@@ -130,6 +135,8 @@ class Driver:
             self._socket.socket.close()
 
     def _abandon(self, error: Exception) -> None:
+        for tell, outcome in self._outcomes:
+            tell(outcome)
         for task in self._tasks.values():
             if not task.future.done():
                 lost = AgentLostError(f"task {task.name!r}: the driver failed: {error!r}", task=task.name)
@@ -137,9 +144,19 @@ class Driver:
 
     def _obey(self) -> None:
         os.read(self._wake_read, 4096)
+        # Before the commands are looked at: one that comes later wakes us again.
+        self._woken = False
         while self._commands:
             self._commands.popleft()()
         self._place()
+
+    def _end_turn(self) -> None:
+        """Send and write what the turn has led to; what users are told of is in the journal by then."""
+        self._socket.flush()
+        self._journal.flush()
+        outcomes, self._outcomes = self._outcomes, []
+        for tell, outcome in outcomes:
+            tell(outcome)
 
     def _shut_down(self) -> None:
         for node in self._heard:
@@ -229,7 +246,7 @@ class Driver:
             seconds=round(message.seconds, 6),
             result=_short(value),
         )
-        task.future.set_result(value)
+        self._outcomes.append((task.future.set_result, value))
 
     def _gang_failed(self, message: GangFailed) -> None:
         task = self._tasks.get(message.task)
@@ -276,13 +293,13 @@ class Driver:
         for dependent, _ in self._graph.fail(task.name):
             self._scheduler.drop(dependent)
             self._end_unrun(self._tasks[dependent], reason)
-        if not task.future.done():
-            task.future.set_exception(error)
+        self._outcomes.append((task.future.set_exception, error))
 
     def _end_unrun(self, task: Task, reason: str) -> None:
         del self._tasks[task.name]
         self._record("task.cancelled", task=task.name, reason=reason)
-        task.future.set_exception(DependencyFailedError(f"task {task.name!r} was cancelled: {reason}", task=task.name))
+        error = DependencyFailedError(f"task {task.name!r} was cancelled: {reason}", task=task.name)
+        self._outcomes.append((task.future.set_exception, error))
 
     def _cancelled(self, name: str, reason: str) -> None:
         task = self._tasks.get(name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import math
+import select
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,23 +17,38 @@ Callback = Callable[[], None]
 
 
 class Loop:
-    """Calls what is watched when it can be read, and timers when they are due; one thread only."""
+    """Calls what is watched when it can be read, and timers when they are due; one thread only.
+
+    What came together is handled in one turn; `after_turn` sends together what that has led to.
+    """
 
     def __init__(self) -> None:
-        self._poller = zmq.Poller()
-        self._watched: dict[Any, Callback] = {}
+        # Not zmq.Poller: it describes all its sources anew each time, which costs more than a small task.
+        self._poll = select.poll()
+        self._watched: dict[int, Callback] = {}
+        self._sockets: dict[Any, Callback] = {}
+        self._after_turn: list[Callback] = []
         self._timers: list[tuple[float, int, Callback]] = []
         self._order = itertools.count()
         self._running = False
 
     def watch(self, source: Any, callback: Callback) -> None:
         """Call back while `source`, a descriptor or a ZeroMQ socket, can be read."""
-        self._watched[source] = callback
-        self._poller.register(source, zmq.POLLIN)
+        if isinstance(source, int):
+            self._watched[source] = callback
+        else:
+            self._sockets[source] = callback
+        self._poll.register(_descriptor(source), select.POLLIN)
 
     def unwatch(self, source: Any) -> None:
-        if self._watched.pop(source, None) is not None:
-            self._poller.unregister(source)
+        known: dict[Any, Callback] = self._watched if isinstance(source, int) else self._sockets
+        if known.pop(source, None) is not None:
+            with contextlib.suppress(KeyError):
+                self._poll.unregister(_descriptor(source))
+
+    def after_turn(self, callback: Callback) -> None:
+        """Call back at the end of each turn, before waiting."""
+        self._after_turn.append(callback)
 
     def later(self, delay_s: float, callback: Callback) -> None:
         """Call back once, no sooner than `delay_s` from now."""
@@ -51,14 +68,26 @@ class Loop:
 
     def run(self) -> None:
         self._running = True
+        self._end_turn()
         while self._running:
-            for source, _ in self._poller.poll(self._wait_ms()):
-                callback = self._watched.get(source)
+            for descriptor, _ in self._poll.poll(self._wait_ms()):
+                callback = self._watched.get(descriptor)
                 if callback is not None and self._running:
                     callback()
+            for socket, callback in list(self._sockets.items()):
+                if self._running and _can_be_read(socket):
+                    callback()
             self._fire_timers()
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        for callback in self._after_turn:
+            callback()
 
     def _wait_ms(self) -> int | None:
+        # A ZeroMQ socket's descriptor tells of changes only, and sending may have taken notice of one.
+        if any(map(_can_be_read, self._sockets)):
+            return 0
         if not self._timers:
             return None
         return max(0, math.ceil((self._timers[0][0] - time.monotonic()) * 1000))
@@ -67,3 +96,11 @@ class Loop:
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
+
+
+def _descriptor(source: Any) -> int:
+    return source if isinstance(source, int) else int(source.get(zmq.FD))
+
+
+def _can_be_read(socket: Any) -> bool:
+    return bool(socket.get(zmq.EVENTS) & zmq.POLLIN)

@@ -19,6 +19,8 @@ from typing import Any
 import zmq
 
 _CONNECTION_FILE = ".connection.json"
+# Results of up to 1 MiB travel in messages: so no frame is of more than 64 MiB or so.
+_MOST_IN_A_FRAME = 64
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,24 @@ class DriverSocket:
         self.socket.curve_publickey = public
         self.socket.linger = 0
         port = self.socket.bind_to_random_port(f"tcp://{host}")
+        self._outbox: dict[str, list[Any]] = {}
         self._token = secrets.token_hex(32)
         _write_private(
             run_directory / _CONNECTION_FILE, Connection(f"tcp://{host}:{port}", public.decode(), self._token)
         )
 
     def send(self, node: str, message: Any) -> None:
-        self.socket.send_multipart([node.encode(), pickle.dumps(message, pickle.HIGHEST_PROTOCOL)])
+        """Have a message go out with the next `flush`, together with others for its node."""
+        waiting = self._outbox.setdefault(node, [])
+        waiting.append(message)
+        if len(waiting) >= _MOST_IN_A_FRAME:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits: one frame for each node."""
+        for node, messages in self._outbox.items():
+            self.socket.send_multipart([node.encode(), pickle.dumps(messages, pickle.HIGHEST_PROTOCOL)])
+        self._outbox.clear()
 
     def receive(self) -> list[tuple[str, Any]]:
         """All messages that are there; what carries another token than this session's is dropped unread."""
@@ -58,7 +71,8 @@ class DriverSocket:
             except zmq.Again:
                 return messages
             if len(frames) == 3 and hmac.compare_digest(frames[1], self._token.encode()):
-                messages.append((frames[0].decode(), pickle.loads(frames[2])))
+                node = frames[0].decode()
+                messages += [(node, message) for message in pickle.loads(frames[2])]
 
 
 class AgentSocket:
@@ -74,15 +88,25 @@ class AgentSocket:
         self.socket.linger = 200
         self.socket.connect(connection.address)
         self._token = connection.token.encode()
+        self._outbox: list[Any] = []
 
     def send(self, message: Any) -> None:
-        self.socket.send_multipart([self._token, pickle.dumps(message, pickle.HIGHEST_PROTOCOL)])
+        """Have a message go out with the next `flush`, together with others."""
+        self._outbox.append(message)
+        if len(self._outbox) >= _MOST_IN_A_FRAME:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits, in one frame."""
+        if self._outbox:
+            self.socket.send_multipart([self._token, pickle.dumps(self._outbox, pickle.HIGHEST_PROTOCOL)])
+            self._outbox.clear()
 
     def receive(self) -> list[Any]:
-        messages = []
+        messages: list[Any] = []
         while True:
             try:
-                messages.append(pickle.loads(self.socket.recv(zmq.NOBLOCK)))
+                messages += pickle.loads(self.socket.recv(zmq.NOBLOCK))
             except zmq.Again:
                 return messages
 
