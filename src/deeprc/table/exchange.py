@@ -7,7 +7,6 @@ has. What a rank keeps is not encoded at all. Received parts are concatenated in
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
@@ -17,31 +16,10 @@ import polars as pl
 from deeprc import journal
 from deeprc.communicator import Buffer, Communicator
 from deeprc.errors import DataError
+from deeprc.table.encoding import decode, encode
 
 T = TypeVar("T")
 Facts = TypeVar("Facts")
-
-_ROWS_ONLY = "__rows__"
-
-
-def encode(frame: pl.DataFrame) -> Buffer:
-    """The frame as an Arrow IPC stream; no bytes at all for no rows."""
-    if frame.height == 0:
-        return b""
-    if frame.width == 0:
-        # An Arrow stream without columns forgets how many rows it has.
-        frame = pl.DataFrame({_ROWS_ONLY: pl.repeat(None, frame.height, dtype=pl.Null, eager=True)})
-    stream = frame.write_ipc_stream(None)
-    assert stream is not None
-    return stream.getbuffer()
-
-
-def decode(buffer: memoryview, empty: pl.DataFrame) -> pl.DataFrame:
-    """The frame that `encode` was given; `empty` has its columns and no rows."""
-    if not buffer.nbytes:
-        return empty
-    frame = pl.read_ipc_stream(io.BytesIO(buffer))
-    return pl.DataFrame(height=frame.height) if frame.columns == [_ROWS_ONLY] else frame
 
 
 def concat(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

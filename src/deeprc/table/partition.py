@@ -19,6 +19,10 @@ def ranks_by_key(frame: pl.DataFrame, keys: Sequence[pl.Expr], size: int) -> pl.
         _comparable(pl.col(column), dtype).alias(name)
         for name, (column, dtype) in zip(names, values.schema.items(), strict=True)
     )
+    if comparable.width == 1 and size <= _FEW_RANKS:
+        # Piece by piece: the hashes themselves, eight bytes a row, are never all there.
+        ranks = comparable.lazy().select((pl.col(names[0]).hash(_SEED) % size).cast(pl.UInt8))
+        return ranks.collect(engine="streaming").to_series()
     return comparable.hash_rows(_SEED) % size
 
 

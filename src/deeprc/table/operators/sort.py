@@ -1,7 +1,8 @@
 """Sort: a total order over all ranks, rank 0 first, by sampled splitters (parallel sorting by regular sampling).
 
 Each rank sorts its rows and offers evenly spaced ones as samples; the samples' order cuts the table into
-parts of nearly equal size. A row's (keys, rank, position) is unlike any other's, so the cuts fall between
+parts of nearly equal size. (Where the only key is a column of numbers or times, rows travel before they are
+sorted: `sort_ranges.py`.) A row's (keys, rank, position) is unlike any other's, so the cuts fall between
 rows with equal keys too: neither skew nor ties make one rank's part large, and equal rows keep their order.
 Source: Shi and Schaeffer, Parallel sorting by regular sampling, J. Parallel Distrib. Comput. 14 (1992).
 """
@@ -16,7 +17,9 @@ import polars as pl
 
 from deeprc.table.exchange import exchange, replicate, together
 from deeprc.table.expressions import is_row_wise, reads_by_selector, tree
+from deeprc.table.operators.sort_ranges import MOST_RANKS, key_of, range_of, sampled_rows
 from deeprc.table.operators.whole import run_whole
+from deeprc.table.partition import split
 from deeprc.table.plan import Sort
 from deeprc.table.stage import Execution, Stage, compute
 
@@ -68,27 +71,56 @@ def sort_rows(
 ) -> pl.DataFrame:
     """Sort the rows of all ranks by row-wise keys; return this rank's range of the order. Collective."""
     order = _Order(tuple(f"key{index}" for index in range(len(by))), tuple(descending), tuple(nulls_last))
+    rank, size = run.comm.rank, run.comm.size
+    rows, facts = together(
+        run.comm,
+        f"computing its part for {operator}",
+        lambda: compute(frame),
+        lambda part: key_of(by, part) if size <= MOST_RANKS else None,
+    )
+    if facts[0] is not None and None not in facts:
+        key = pl.DataFrame({order.names[0]: rows[facts[0]]})
+        samples = replicate(_placed_evenly(key, sampled_rows(key.height, rank), rank), run.comm, operator)
+        splitters = _splitters(samples, order, size).rows()
+        ranges = range_of(key.to_series(), splitters, descending=order.descending[0], rank=rank)
+        arrived = exchange(split(rows, ranges, size), run.comm, operator)
+        return compute(_sorted(arrived.lazy(), by, order, stable=stable))
+    return _merged(rows, by, order, run, operator, stable=stable)
 
-    def sorted_by_keys(rows: pl.DataFrame, stable: bool) -> pl.DataFrame:
-        return rows.sort(list(by), descending=list(descending), nulls_last=list(nulls_last), maintain_order=stable)
+
+def _sorted(rows: pl.LazyFrame, by: Sequence[pl.Expr], order: _Order, *, stable: bool) -> pl.LazyFrame:
+    return rows.sort(
+        list(by), descending=list(order.descending), nulls_last=list(order.nulls_last), maintain_order=stable
+    )
+
+
+def _merged(
+    frame: pl.DataFrame, by: Sequence[pl.Expr], order: _Order, run: Execution, operator: str, *, stable: bool
+) -> pl.DataFrame:
+    """Sort here, exchange ranges, merge: for any keys."""
 
     def local() -> tuple[pl.DataFrame, pl.DataFrame]:
-        rows = sorted_by_keys(compute(frame), stable)
+        rows = _sorted(frame.lazy(), by, order, stable=stable).collect()
         return rows, rows.select(key.alias(name) for key, name in zip(by, order.names, strict=True))
 
     (rows, keys), _ = together(run.comm, f"sorting its part for {operator}", local, lambda _: None)
-    samples = replicate(_samples(keys, run.comm.rank), run.comm, operator)
     rank, size = run.comm.rank, run.comm.size
+    samples = replicate(_samples(keys, rank), run.comm, operator)
     cuts = [0, *_cuts(keys, _splitters(samples, order, size), order, rank, size), rows.height]
     parts = [rows.slice(start, end - start) for start, end in pairwise(cuts)]
     # What arrived is one sorted run from each rank, which a stable sort merges.
-    return sorted_by_keys(exchange(parts, run.comm, operator), stable=True)
+    arrived = exchange(parts, run.comm, operator)
+    return _sorted(arrived.lazy(), by, order, stable=True).collect()
 
 
 def _samples(keys: pl.DataFrame, rank: int) -> pl.DataFrame:
     count = min(keys.height, _SAMPLES_PER_RANK)
-    rows = [index * keys.height // count for index in range(count)]
-    return _placed(keys, rows, rank).with_columns(pl.lit(keys.height / max(count, 1)).alias(_WEIGHT))
+    return _placed_evenly(keys, [index * keys.height // count for index in range(count)], rank)
+
+
+def _placed_evenly(keys: pl.DataFrame, rows: Sequence[int], rank: int) -> pl.DataFrame:
+    """The keys at these rows, each standing for as many rows."""
+    return _placed(keys, rows, rank).with_columns(pl.lit(keys.height / max(len(rows), 1)).alias(_WEIGHT))
 
 
 def _placed(keys: pl.DataFrame, rows: Sequence[int], rank: int) -> pl.DataFrame:

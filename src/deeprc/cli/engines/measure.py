@@ -1,0 +1,46 @@
+"""Ask one engine its questions, in a process of its own: `python measure.py ENGINE.py ORDERS.json ANSWERS.json`.
+
+Runs under the interpreter of the engine, so it knows nothing but Python's standard library. Loading the tables
+is not timed, nor is a first run of each question over a few rows, which pays for imports and compilation.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import runpy
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def ask(engine: dict[str, Any], orders: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each question's begin and end (seconds of the machine's monotonic clock), and what was answered."""
+    few = engine["load"](orders["few"], orders["cores"])
+    for question in orders["questions"]:
+        engine["describe"](engine["QUESTIONS"][question](few))
+    tables = engine["load"](orders["tables"], orders["cores"])
+    answers = []
+    for question in orders["questions"]:
+        gc.collect()
+        began = time.monotonic()
+        answer = engine["QUESTIONS"][question](tables)
+        ended = time.monotonic()
+        rows, sums = engine["describe"](answer)
+        del answer
+        answers.append({"question": question, "began": began, "ended": ended, "rows": rows, "sums": sums})
+    return answers
+
+
+def main(script: str, orders_file: str, answers_file: str) -> None:
+    """Run the script for its functions, ask, write the answers down."""
+    engine = runpy.run_path(script)
+    orders = json.loads(Path(orders_file).read_text())
+    Path(answers_file).write_text(json.dumps(engine.get("ask_all", lambda asked: ask(engine, asked))(orders)))
+    if "stop" in engine:
+        engine["stop"]()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
