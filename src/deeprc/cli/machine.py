@@ -198,7 +198,7 @@ def _sites(probe: Probe) -> Iterator[Finding]:
         remedy = "use a login node of a Slurm cluster, or: apt-get install slurm-client"
         yield Finding("sites", "Slurm", "missing", "no sbatch", remedy)
     for name, package, extra in (("RADICAL-Pilot", "radical.pilot", "radical"), ("Ray", "ray", "ray")):
-        yield _package(probe, "sites", name, package, f"pip install 'deeprc[{extra}]'", f"the planned pilot {extra!r}")
+        yield _package(probe, "sites", name, package, f"pip install 'deeprc[{extra}]'", f"the pilot {extra!r}")
 
 
 def _plugins(probe: Probe) -> Iterator[Finding]:
