@@ -96,6 +96,30 @@ class RankDiedError(TaskError):
         self.output = output
 
 
+class MemoryExceededError(RankDiedError, MemoryError):
+    """A rank held more than its task's `memory` and was ended. The same call would need as much again: no retry.
+
+    `peak_bytes` is what it held, `limit_bytes` what it might.
+    """
+
+    retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        task: str,
+        rank: int | None = None,
+        node: str | None = None,
+        output: str = "",
+        peak_bytes: int = 0,
+        limit_bytes: int = 0,
+    ) -> None:
+        super().__init__(message, task=task, rank=rank, node=node, output=output)
+        self.peak_bytes = peak_bytes
+        self.limit_bytes = limit_bytes
+
+
 class TaskTimeoutError(RankDiedError, TimeoutError):
     """A task ran past its `timeout`; its ranks were ended."""
 

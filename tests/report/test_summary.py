@@ -40,6 +40,7 @@ def test_summary_holds_the_numbers_of_the_demo(demo: Path) -> None:
         "ranks": 2,
         "backend": "mpi",
         "attempts": 1,
+        "peak_memory_bytes": None,
     }
     assert summary["bytes_shared"] == 2 * len(MODELS) * 208_920
     assert summary["bytes_copied"] == len(MODELS) * 78_345 + 2 * 2_640_000

@@ -5,10 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
 import deeprc as rc
 
@@ -68,3 +72,71 @@ def wait_until(condition: object, timeout_s: float = 30.0) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs; one that has ended and is not yet waited for does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def agent_of(session: rc.Session) -> psutil.Process:
+    """The one agent of a local session."""
+    marks = {"deeprc.runtime.agent", str(session.run_directory)}
+    [agent] = [child for child in psutil.Process().children() if marks <= set(child.cmdline())]
+    return agent
+
+
+@contextmanager
+def bound(source: Path, target: Path) -> Iterator[None]:
+    """Mount `source` at `target`; skips the test where that is not permitted."""
+    with mounted(target, "--bind", str(source)):
+        yield
+
+
+@contextmanager
+def tmpfs(target: Path, size: str) -> Iterator[None]:
+    """A file system of `size` at `target`; skips the test where mounting is not permitted."""
+    with mounted(target, "-t", "tmpfs", "-o", f"size={size}", "deeprc-test"):
+        yield
+
+
+@contextmanager
+def mounted(target: Path, *options: str) -> Iterator[None]:
+    """Mount something at `target`, which is made if absent."""
+    target.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", *options, str(target)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(target)], check=True)
+
+
+@contextmanager
+def memory_cgroup(limit_bytes: int) -> Iterator[str]:
+    """A control group of limited memory: the file into which a process writes its pid to enter it."""
+    group, limit = _new_cgroup()
+    try:
+        (group / limit).write_text(str(limit_bytes))
+        yield str(group / "cgroup.procs")
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text(), timeout_s=10)
+        group.rmdir()
+
+
+def _new_cgroup() -> tuple[Path, str]:
+    """A memory control group and the name of its limit, by version 1 or 2; skips the test where there is none."""
+    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(root) / f"deeprc-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        if (group / limit).exists():
+            return group, limit
+        group.rmdir()
+    pytest.skip("memory control groups are not permitted here")

@@ -94,6 +94,8 @@ def test_a_hung_rank_ends_at_its_timeout(session: rc.Session) -> None:
     with pytest.raises(TaskTimeoutError, match=r"timeout of 0.5 s; ranks still running: \[0, 1\]"):
         session.submit(faults.die_on, 0, "hang", ranks=2, comm="gloo", timeout=0.5).result(timeout=60)
     assert session.submit(double, 2).result(timeout=20) == 4
+    with pytest.raises(TaskTimeoutError):
+        session.submit(time.sleep, 600, timeout=0.5).result()
 
 
 def test_children_of_a_task_end_with_it(session: rc.Session, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ def summarise(run: RunRecord) -> dict[str, Any]:
     - `run`, `name`, `status` ("succeeded", "failed", "interrupted", "unfinished"), `started` (s since the epoch),
       `seconds`, `pilot`, `nodes`, `cores`, `ranks_started`
     - `metrics`: {table title: {row: {column: number or null}}}, tables of one title merged
-    - `tasks`: {name: {`status`, `seconds`, `queued_seconds`, `ranks`, `backend`, `attempts`}}
+    - `tasks`: {name: {`status`, `seconds`, `queued_seconds`, `ranks`, `backend`, `attempts`,
+      `peak_memory_bytes` (the most one rank held; null where it is not known)}}
     - `bytes_shared`, `bytes_copied`, `bytes_exchanged` (sent by ranks to other ranks)
     """
     verdict = verdict_of(run)
@@ -60,4 +61,5 @@ def _task(task: Task, tasks: dict[str, Task]) -> dict[str, Any]:
         "ranks": task.ranks,
         "backend": task.backend,
         "attempts": len(task.attempts),
+        "peak_memory_bytes": task.peak_memory_bytes,
     }

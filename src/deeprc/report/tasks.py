@@ -50,6 +50,7 @@ class Task:
     closed: float | None = None
     reason: str = ""
     result: str = ""
+    peak_memory_bytes: int | None = None
     progress: Event | None = None
 
     @property
@@ -143,7 +144,12 @@ def _ended(task: Task, event: Event, outcome: Outcome) -> Task:
 
 def _finished(task: Task, event: Event) -> Task:
     done = _ended(task, event, "succeeded")
-    return replace(done, closed=event["time"], result=str(event.get("result") or ""))
+    return replace(
+        done,
+        closed=event["time"],
+        result=str(event.get("result") or ""),
+        peak_memory_bytes=event.get("peak_memory_bytes"),
+    )
 
 
 def _failed(task: Task, event: Event) -> Task:

@@ -37,6 +37,7 @@ from deeprc.runtime.messages import (
 from deeprc.runtime.plain_world import mpiexec
 from deeprc.runtime.rank_pool import RankPool
 from deeprc.runtime.rank_process import RankProcess
+from deeprc.runtime.rank_watch import LOOK_S, RankWatch
 from deeprc.runtime.wire import AgentSocket, read_connection
 
 HEARTBEAT_S = 1.0
@@ -65,6 +66,7 @@ class Agent:
             on_exit=self._rank_ended,
             on_pid=self._rank_started,
         )
+        self._watch = RankWatch(run_directory, self._memory_exceeded, self._record)
         self._gangs: dict[tuple[str, int], Gang] = {}
         self._gang_of: dict[int, Gang] = {}
         self._heard_driver = time.monotonic()
@@ -77,6 +79,7 @@ class Agent:
         self._loop.watch(self._wire.socket, self._hear_driver)
         self._loop.every(HEARTBEAT_S, self._beat)
         self._loop.after_turn(self._wire.flush)
+        self._loop.every(LOOK_S, lambda: self._watch.look(list(self._gangs.values())))
         self._wire.send(Hello(self._node, os.getpid()))
         try:
             self._loop.run()
@@ -117,7 +120,7 @@ class Agent:
         self._gangs[order.key] = gang
         for index, process in enumerate(ranks):
             self._gang_of[process.identifier] = gang
-            process.mark_log()
+            process.begin_task()
             self._assign(gang, index, process)
         self._announce_if_complete(gang)
 
@@ -191,9 +194,12 @@ class Agent:
 
     def _rank_returned(self, gang: Gang, process: RankProcess, message: RankReturned) -> None:
         gang.returned(process, message.result)
-        process.rss_at_start = process.rss_at_start or message.rss_bytes
-        if message.rss_bytes > process.rss_at_start + _MEMORY_GROWTH_BYTES:
-            process.outgrown = True
+        process.peak_bytes = max(process.peak_bytes, message.held_bytes)
+        process.held_at_first = process.held_at_first or message.held_bytes
+        if message.left_children:
+            process.unfit = "its task left processes behind"
+        elif message.held_bytes > process.held_at_first + _MEMORY_GROWTH_BYTES:
+            process.unfit = "its memory had grown by more than 1 GiB"
         if gang.finished and gang.failure is None:
             self._finish(gang)
 
@@ -203,12 +209,14 @@ class Agent:
         mpi = order.backend == "mpi"
         if order.isolated:
             self._pool.retire(gang.ranks, reason="isolated")
-        elif any(rank.outgrown for rank in gang.ranks):
-            self._pool.retire(gang.ranks, reason="its memory had grown by more than 1 GiB")
+        elif reason := next((rank.unfit for rank in gang.ranks if rank.unfit), None):
+            self._pool.retire(gang.ranks, reason=reason)
         else:
             self._pool.release(gang.ranks, mpi=mpi)
             self._pool.trim(keep=2 * self._cores)
-        self._wire.send(GangFinished(order.task, order.attempt, gang.seconds, gang.packed_results()))
+        self._wire.send(
+            GangFinished(order.task, order.attempt, gang.seconds, gang.packed_results(), gang.peak_memory_bytes)
+        )
 
     def _rank_ended(self, process: RankProcess) -> None:
         gang = self._gang_of.get(process.identifier)
@@ -217,13 +225,17 @@ class Agent:
             return
         self._drain(process)
         if process.identifier in self._gang_of:
-            gang.died(process)
+            gang.died(process, self._watch.last_words_for(process))
             self._fail(gang)
 
     def _drain(self, process: RankProcess) -> None:
         """Hear what a rank said before it ended: its result may be among it."""
         while not process.channel.closed and process.channel.poll() and self._receive_from(process):
             continue
+
+    def _memory_exceeded(self, gang: Gang, process: RankProcess) -> None:
+        gang.exceeded_memory(process)
+        self._fail(gang)
 
     def _time_is_up(self, gang: Gang) -> None:
         if self._gangs.get(gang.order.key) is gang and not gang.finished:

@@ -218,6 +218,7 @@ class Driver:
                 inputs={need: self._done[need] for need in task.needs},
                 timeout_s=task.timeout_s,
                 isolated=task.isolated,
+                memory_bytes=task.demand.memory_bytes or None,
             ),
         )
 
@@ -244,6 +245,7 @@ class Driver:
             task=task.name,
             attempt=task.attempt,
             seconds=round(message.seconds, 6),
+            peak_memory_bytes=message.peak_memory_bytes,
             result=_short(value),
         )
         self._outcomes.append((task.future.set_result, value))

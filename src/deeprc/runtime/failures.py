@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deeprc.errors import RankDiedError, TaskError, TaskFailedError, TaskTimeoutError
+from deeprc.errors import MemoryExceededError, RankDiedError, TaskError, TaskFailedError, TaskTimeoutError
 from deeprc.runtime.messages import Failure
 
 
@@ -19,8 +19,18 @@ def error_for(task: str, failure: Failure) -> TaskError:
             node=failure.node,
             traceback=failure.traceback,
         )
-    error = RankDiedError if failure.kind == "died" else TaskTimeoutError
     output = f"\nIts last output:\n{failure.output}" if failure.output else "\nIt had written no output."
+    if failure.kind == "memory":
+        return MemoryExceededError(
+            f"{where}: {failure.message}. Give the task more memory=, or each rank less data.{output}",
+            task=task,
+            rank=failure.rank,
+            node=failure.node,
+            output=failure.output,
+            peak_bytes=failure.peak_memory_bytes,
+            limit_bytes=failure.memory_limit_bytes,
+        )
+    error = RankDiedError if failure.kind == "died" else TaskTimeoutError
     return error(
         f"{where}: {failure.message}.{output}",
         task=task,

@@ -133,6 +133,9 @@ def _in_slices(wait: Callable[[float], T], timeout: float | None) -> T:
         left = _SLICE_S if deadline is None else min(_SLICE_S, deadline - time.monotonic())
         try:
             return wait(max(left, 0.0))
-        except TimeoutError:
+        except TimeoutError as error:
+            # A task past its timeout is a TimeoutError too.
+            if type(error) is not TimeoutError:
+                raise
             if deadline is not None and time.monotonic() >= deadline:
                 raise

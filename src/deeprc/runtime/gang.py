@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from deeprc.runtime.messages import Failure, RankRaised, RunGang
+from deeprc.runtime.rank_memory import gibibytes
 from deeprc.runtime.rank_process import RankProcess, describe_exit
 
 
@@ -26,6 +27,11 @@ class Gang:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started if self.started is not None else 0.0
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The most that one of its ranks has held."""
+        return max(rank.peak_bytes for rank in self.ranks)
 
     @property
     def has_all_pids(self) -> bool:
@@ -55,19 +61,32 @@ class Gang:
                 output=process.last_output(),
             )
 
-    def died(self, process: RankProcess) -> None:
+    def died(self, process: RankProcess, last_words: str = "") -> None:
         """Note a death; it outranks exceptions, which peers raise when a collective loses a rank."""
         if self.failure is not None and self.failure.kind != "raised":
             return
         signal, how = describe_exit(process.exit_code)
         self.failure = Failure(
             kind="died",
-            message=how,
+            message=how + last_words,
             rank=self.rank_of(process),
             node=self.node,
             output=process.last_output(),
             signal=signal,
             exit_code=process.exit_code,
+        )
+
+    def exceeded_memory(self, process: RankProcess) -> None:
+        """Note that a rank holds more than its task's memory."""
+        limit = self.order.memory_bytes or 0
+        self.failure = Failure(
+            kind="memory",
+            message=f"held {gibibytes(process.peak_bytes)}, more than its task's memory of {gibibytes(limit)}",
+            rank=self.rank_of(process),
+            node=self.node,
+            output=process.last_output(),
+            peak_memory_bytes=process.peak_bytes,
+            memory_limit_bytes=limit,
         )
 
     def timed_out(self) -> None:

@@ -47,6 +47,8 @@ class RunGang:
     inputs: dict[str, bytes]
     timeout_s: float | None = None
     isolated: bool = False
+    # What each rank may hold; None: all there is.
+    memory_bytes: int | None = None
 
     @property
     def size(self) -> int:
@@ -107,13 +109,14 @@ class GangFinished:
     attempt: int
     seconds: float
     results: tuple[bytes, ...]
+    peak_memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt failed. `kind` picks the error: "raised", "died" or "timeout"."""
+    """Why an attempt failed. `kind` picks the error: "raised", "died", "timeout" or "memory"."""
 
-    kind: Literal["raised", "died", "timeout"]
+    kind: Literal["raised", "died", "timeout", "memory"]
     message: str
     rank: int
     node: str
@@ -121,6 +124,8 @@ class Failure:
     output: str = ""
     signal: str | None = None
     exit_code: int | None = None
+    peak_memory_bytes: int = 0
+    memory_limit_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,10 +163,14 @@ class Assignment:
 
 @dataclass(frozen=True)
 class RankReturned:
-    """Rank to agent: my part is done. `result` is None where only rank 0's counts."""
+    """Rank to agent: my part is done. `result` is None where only rank 0's counts.
+
+    `held_bytes` is the anonymous memory of the process; `left_children` says that the task left processes behind.
+    """
 
     result: bytes | None
-    rss_bytes: int
+    held_bytes: int
+    left_children: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from deeprc.bridge import set_dataset_root
 from deeprc.communicator import Communicator, Rendezvous, connect
 from deeprc.journal import set_sink
 from deeprc.runtime.calls import unpickle_call
+from deeprc.runtime.family import adopt_orphans, has_children
 from deeprc.runtime.messages import Assignment, JournalEvent, RankRaised, RankReturned
 from deeprc.runtime.packing import packed
 from deeprc.runtime.zygote import die_with_parent
@@ -29,6 +30,7 @@ from deeprc.spec.signature import with_communicator
 def serve(channel: Connection, run_directory: Path) -> None:
     """Do assignments until the agent closes the channel."""
     faulthandler.enable()
+    adopt_orphans()
     _reseed()
     while True:
         try:
@@ -42,7 +44,7 @@ def _perform(assignment: Assignment, channel: Connection, run_directory: Path) -
     try:
         with _environment(assignment, channel, run_directory):
             result = _call(assignment, run_directory)
-            return RankReturned(_packed(assignment, result, run_directory), _rss_bytes())
+            return RankReturned(_packed(assignment, result, run_directory), _held_bytes(), has_children())
     except BaseException as error:
         return RankRaised(_one_line(error), _users_traceback(error), type(error).__name__)
     finally:
@@ -130,8 +132,9 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _rss_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+def _held_bytes() -> int:
+    _, resident, shared, *_ = Path("/proc/self/statm").read_text().split()
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE")
 
 
 def _reseed() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from deeprc.runtime.family import descendants
 from deeprc.runtime.messages import Profile
 from deeprc.runtime.plain_world import PlainWorld
 from deeprc.runtime.pmi_server import PmiServer
@@ -28,16 +29,22 @@ class RankProcess:
     pid: int | None = None
     exit_code: int | None = None
     retired: bool = False
-    rss_at_start: int | None = None
-    outgrown: bool = False
+    # Why the rank serves no further task, once something has spoilt it.
+    unfit: str | None = None
     log_offset: int = 0
+    children: list[int] = field(default_factory=list)
+    held_at_first: int | None = None
+    held_bytes: int = 0
+    peak_bytes: int = 0
 
-    def mark_log(self) -> None:
-        """Remember where the output of the next task begins."""
+    def begin_task(self) -> None:
+        """Remember where the output of the next task begins, and forget what the last one held."""
+        self.held_bytes = self.peak_bytes = 0
+        self.children = []
         self.log_offset = self.log.stat().st_size if self.log.exists() else 0
 
     def last_output(self) -> str:
-        """The last lines this rank wrote since `mark_log`."""
+        """The last lines this rank wrote since `begin_task`."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as file:
@@ -52,6 +59,8 @@ class RankProcess:
         if self.pid is None:
             return
         segments = _mpi_segments(self.pid)
+        # Those that left its group are still its descendants.
+        children = descendants(self.pid) if self.exit_code is None else []
         try:
             # Its group outlives it, as long as it has left children.
             os.killpg(self.pid, signal.SIGKILL)
@@ -59,6 +68,8 @@ class RankProcess:
             # Between fork and setsid the child has no group of its own yet.
             if self.exit_code is None:
                 kill_process(self.pid)
+        for child in children:
+            kill_process(child)
         for segment in segments:
             segment.unlink(missing_ok=True)
 
@@ -86,6 +97,5 @@ def describe_exit(exit_code: int | None) -> tuple[str | None, str]:
         return None, "closed its channel without a result"
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
-        hint = " (the kernel's out-of-memory killer uses this signal too)" if name == "SIGKILL" else ""
-        return name, f"was ended by {name}{hint}"
+        return name, f"was ended by {name}"
     return None, f"exited with code {exit_code} before its function returned"

@@ -7,6 +7,7 @@ before it serves, a forked child proves on a small operation that it works.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -24,6 +25,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
+from deeprc.runtime.family import adopt_orphans, children, descendants
+
+# The kernel's out-of-memory killer takes ranks before it takes the driver, an agent or a zygote.
+_RANK_OOM_SCORE = b"500"
 _CHECK_TIMEOUT_S = float(os.environ.get("DEEPRC_FORK_CHECK_TIMEOUT_S", "20"))
 _PR_SET_PDEATHSIG = 1
 _MAX_MESSAGE_BYTES = 1 << 16
@@ -32,7 +37,8 @@ _MAX_MESSAGE_BYTES = 1 << 16
 def main() -> None:
     """Serve fork requests on the socket whose descriptor is the first argument."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    die_with_parent()
+    # Not SIGKILL: when the agent dies, what its ranks have started has to be ended, and only we know of it.
+    die_with_parent(signal.SIGTERM)
     settings = json.loads(control.recv(_MAX_MESSAGE_BYTES))
     sys.path[:] = settings["path"]
     started = time.perf_counter()
@@ -62,7 +68,12 @@ Start = Callable[[dict[str, Any], list[int], socket.socket, str], int]
 
 
 def _serve(control: socket.socket, run_directory: str, start: Start) -> None:
-    """Start ranks on request, report exits, until the agent closes its end."""
+    """Start ranks on request, report exits, until the agent closes its end or dies."""
+    adopt_orphans()
+    # What an import has started is no rank's.
+    household = set(children(os.getpid()))
+    ranks: set[int] = set()
+    signal.signal(signal.SIGTERM, lambda *_: _end_all(ranks))
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -71,16 +82,17 @@ def _serve(control: socket.socket, run_directory: str, start: Start) -> None:
         readable, _, _ = select.select([control.fileno(), wake_read], [], [])
         if wake_read in readable:
             os.read(wake_read, 4096)
-            _report_exits(control)
+            _report_exits(control, ranks, household)
         if control.fileno() in readable:
             message, descriptors, _, _ = socket.recv_fds(control, _MAX_MESSAGE_BYTES, 8)
             if not message:
-                return
+                _end_all(ranks)
             request = json.loads(message)
             if request["op"] == "import":
                 import_all(request["modules"])
                 continue
             pid = start(request, descriptors, control, run_directory)
+            ranks.add(pid)
             for descriptor in descriptors:
                 os.close(descriptor)
             _send(control, started=request["id"], pid=pid)
@@ -91,6 +103,7 @@ def _forked(request: dict[str, Any], descriptors: list[int], control: socket.soc
     pid = os.fork()
     if pid == 0:
         signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         control.close()
         _become_rank(request, descriptors, run_directory)
     return pid
@@ -123,6 +136,7 @@ def _become_rank(request: dict[str, Any], descriptors: list[int], run_directory:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         die_with_parent()
+        _offer_to_oom_killer()
         channel, log, *pmi = descriptors
         _redirect_output(log)
         if pmi:
@@ -149,15 +163,38 @@ def _redirect_output(log: int) -> None:
     os.close(log)
 
 
-def _report_exits(control: socket.socket) -> None:
+def _offer_to_oom_killer() -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_bytes(_RANK_OOM_SCORE)
+
+
+def _report_exits(control: socket.socket, ranks: set[int], household: set[int]) -> None:
+    """Report ranks that have ended; end what they left behind, which is ours since we adopt orphans."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if pid == 0:
-            return
-        _send(control, exited=pid, code=os.waitstatus_to_exitcode(status))
+            break
+        if pid in ranks:
+            ranks.discard(pid)
+            _send(control, exited=pid, code=os.waitstatus_to_exitcode(status))
+    for orphan in set(children(os.getpid())) - ranks - household:
+        os.kill(orphan, signal.SIGKILL)
+
+
+def _end_all(ranks: set[int]) -> NoReturn:
+    """End every rank with all that it started, then this process."""
+    while family := descendants(os.getpid()):
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        # Orphans of what has just been ended become ours, and are found in the next round.
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+    os._exit(0)
 
 
 def _fork_problem() -> str | None:
@@ -197,10 +234,10 @@ def _small_operations() -> None:
         tf.reduce_sum(tf.ones((8, 8)))
 
 
-def die_with_parent() -> None:
-    """Have the kernel end this process when its parent dies, however that happens."""
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when its parent dies, however that happens."""
     parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 

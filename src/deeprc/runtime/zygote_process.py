@@ -16,6 +16,7 @@ from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import Profile
 
 _MAX_MESSAGE_BYTES = 1 << 16
+_END_S = 2.0
 # Libraries read their number of threads from these, once, when they are imported.
 _THREAD_VARIABLES = (
     "POLARS_MAX_THREADS",
@@ -84,8 +85,13 @@ class ZygoteProcess:
     def close(self) -> None:
         self._loop.unwatch(self._control.fileno())
         self._control.close()
-        self._process.kill()
-        self._process.wait()
+        # It ends what ranks have left behind; killed, it could not.
+        self._process.terminate()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def _send(self, **message: Any) -> None:
         self._control.send(json.dumps(message).encode())
