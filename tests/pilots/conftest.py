@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.pilots.sites import site
 from tests.pilots.slurm_cluster import SlurmCluster, slurm_cluster
+
+__all__ = ["site"]
 
 
 @pytest.fixture(scope="session")

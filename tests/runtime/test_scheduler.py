@@ -10,28 +10,31 @@ from hypothesis import strategies as st
 
 from deeprc.errors import ResourceError
 from deeprc.runtime.graph import Graph
-from deeprc.runtime.scheduler import Demand, Node, Scheduler
+from deeprc.runtime.scheduler import Demand, Node, Placement, Scheduler, Seat
+
+
+def cores_of(placement: Placement) -> list[int]:
+    return [core for seat in placement.seats for core in seat.cores]
 
 
 def test_a_gang_gets_all_its_ranks_or_none() -> None:
     """Three ranks wait while two cores are free, and smaller tasks fill them."""
     scheduler = Scheduler([Node("a", cores=4)])
     scheduler.add("two", Demand(2))
-    assert [placement.slots for placement in scheduler.place()] == [(0, 1)]
+    assert [cores_of(placement) for placement in scheduler.place()] == [[0, 1]]
     scheduler.add("three", Demand(3), priority=9.0)
     scheduler.add("one", Demand(1), priority=1.0)
     assert [placement.task for placement in scheduler.place()] == ["one"]
     scheduler.release("two")
-    assert [placement.slots for placement in scheduler.place()] == [(0, 1, 3)]
+    assert [cores_of(placement) for placement in scheduler.place()] == [[0, 1, 3]]
 
 
 def test_threads_take_cores_and_gpus_go_to_ranks() -> None:
-    """A rank's slot is the first of its cores; GPUs are dealt out rank by rank."""
+    """Cores and GPUs are dealt out rank by rank."""
     scheduler = Scheduler([Node("a", cores=4, gpus=4)])
     scheduler.add("t", Demand(2, threads=2, gpus=2))
     [placement] = scheduler.place()
-    assert placement.slots == (0, 2)
-    assert placement.gpus == ((0, 1), (2, 3))
+    assert placement.seats == (Seat("a", (0, 1), (0, 1)), Seat("a", (2, 3), (2, 3)))
 
 
 def test_a_large_task_is_not_put_off_for_ever() -> None:
@@ -72,8 +75,8 @@ def test_thousands_of_ready_tasks_go_by_priority_and_then_in_order() -> None:
     ("demand", "message"),
     [
         (Demand(3), "largest node of this session has 2"),
-        (Demand(1, gpus=2), "a node of this session has 1"),
-        (Demand(2, memory_bytes=600), "more than the 1000 bytes"),
+        (Demand(1, gpus=2), "largest node of this session has 1"),
+        (Demand(2, memory_bytes=600), "has 1000 bytes. Use at most 1 ranks"),
     ],
 )
 def test_what_never_fits_is_refused(demand: Demand, message: str) -> None:
@@ -82,21 +85,83 @@ def test_what_never_fits_is_refused(demand: Demand, message: str) -> None:
         Scheduler([Node("a", cores=2, gpus=1, memory_bytes=1000)]).check(demand)
 
 
-@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 2)), min_size=1, max_size=40), st.randoms())
+def test_a_gang_goes_on_one_node_where_it_fits() -> None:
+    """On as few as hold it otherwise; its ranks follow each other on a node."""
+    scheduler = Scheduler([Node("a", cores=2), Node("b", cores=4), Node("c", cores=3)])
+    scheduler.add("four", Demand(4), priority=3.0)
+    scheduler.add("five", Demand(5), priority=2.0)
+    four, five = scheduler.place()
+    assert list(four.by_node()) == ["b"]
+    assert [seat.node for seat in five.seats] == ["c", "c", "c", "a", "a"]
+
+
+def test_a_rank_is_never_split() -> None:
+    """Three ranks of two threads do not fit on three cores a node twice."""
+    scheduler = Scheduler([Node("a", cores=3), Node("b", cores=3)])
+    with pytest.raises(ResourceError, match=r"2 nodes of this session have 6\. Use at most 2 ranks"):
+        scheduler.check(Demand(3, threads=2))
+    scheduler.add("two", Demand(2, threads=2))
+    assert [seat.cores for seat in scheduler.place()[0].seats] == [(0, 1), (0, 1)]
+
+
+def test_nothing_is_placed_on_a_node_that_is_not_open_or_is_lost() -> None:
+    """A gang that needs all nodes waits for the last; what is lost can never be given again."""
+    scheduler = Scheduler([Node("a", cores=1), Node("b", cores=1)], all_open=False)
+    scheduler.add("both", Demand(2))
+    scheduler.open("b")
+    assert scheduler.place() == []
+    scheduler.open("a")
+    assert len(scheduler.place()) == 1
+    scheduler.remove("a")
+    scheduler.release("both")
+    with pytest.raises(ResourceError, match="has 1"):
+        scheduler.check(Demand(2))
+    scheduler.add("one", Demand(1))
+    scheduler.add("two", Demand(1))
+    assert [placement.seats[0].node for placement in scheduler.place()] == ["b"]
+
+
+def test_a_large_task_holds_as_many_nodes_as_it_needs() -> None:
+    """And no more: small tasks still run on the others."""
+    nodes = [Node(name, cores=2) for name in "abc"]
+    scheduler = Scheduler(nodes, patience=0)
+    for number in range(6):
+        scheduler.add(f"first-{number}", Demand(1))
+    first = {placement.task: placement.seats[0].node for placement in scheduler.place()}
+    scheduler.add("large", Demand(4), priority=9.0)
+    running = list(first)
+    placed_on: list[str] = []
+    for number in range(12):
+        scheduler.release(running.pop(0))
+        scheduler.add(f"small-{number}", Demand(1))
+        for placement in scheduler.place():
+            running.append(placement.task)
+            if placement.task == "large":
+                assert len(placement.by_node()) == 2
+                assert set(placed_on).isdisjoint(placement.by_node())
+                return
+            placed_on.append(placement.seats[0].node)
+    pytest.fail("the large task never ran")
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 2)), min_size=1, max_size=40), st.randoms())
 def test_cores_are_never_shared_and_everything_runs(sizes: list[tuple[int, int]], random: Random) -> None:
     """Whatever comes in whatever order, placed tasks hold disjoint cores and all get their turn."""
     scheduler = Scheduler([Node("a", cores=8), Node("b", cores=5)])
     demands = {str(number): Demand(ranks, threads) for number, (ranks, threads) in enumerate(sizes)}
     for task, demand in demands.items():
         scheduler.add(task, demand, random.random())
-    running: dict[str, str] = {}
+    running: dict[str, Placement] = {}
     finished = 0
     while finished < len(sizes):
         for placement in scheduler.place():
-            running[placement.task] = placement.node
-            assert len(set(placement.slots)) == demands[placement.task].ranks
-        for node, cores in {"a": 8, "b": 5}.items():
-            assert sum(demands[task].cores for task, where in running.items() if where == node) <= cores
+            demand = demands[placement.task]
+            assert len(placement.seats) == demand.ranks
+            assert all(len(seat.cores) == demand.threads for seat in placement.seats)
+            running[placement.task] = placement
+        held = [(seat.node, core) for placement in running.values() for seat in placement.seats for core in seat.cores]
+        assert len(set(held)) == len(held)
+        assert all(core < {"a": 8, "b": 5}[node] for node, core in held)
         assert running, "tasks wait and nothing runs"
         task = random.choice(sorted(running))
         del running[task]

@@ -150,8 +150,8 @@ def test_sessions_are_refused_what_the_machine_lacks(tmp_path: Path) -> None:
         rc.Session("locl", run_dir=tmp_path / "a")
     with pytest.raises(ResourceError, match="GPUs"):
         rc.Session(gpus=64, run_dir=tmp_path / "b")
-    with pytest.raises(ResourceError, match="one node"):
-        rc.Session(nodes=2, run_dir=tmp_path / "c")
+    with pytest.raises(ResourceError, match="at least one node"):
+        rc.Session(nodes=0, run_dir=tmp_path / "c")
     with rc.Session(cores=1, run_dir=tmp_path / "d"):
         pass
     with pytest.raises(SpecError, match="already holds a run"):

@@ -1,7 +1,8 @@
-"""GLOO and NCCL: a torch.distributed group whose store is a file private to the task.
+"""GLOO and NCCL: a torch.distributed group whose store is private to the task.
 
-The file lies in the run's own directory (0700), so that no port is opened for the rendezvous and no
-stranger can join. The group is the process's default one while the task runs: DDP, Lightning and
+On one node the store is a file in the run's own directory (0700): no port is opened for the rendezvous and no
+stranger can join. Across nodes it is a TCP store of rank 0, on a free port of its node's address, since locks on
+shared file systems cannot be counted on. The group is the process's default one while the task runs: DDP, Lightning and
 DistributedSampler find it without being told.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
@@ -134,7 +136,7 @@ def connect(rendezvous: Rendezvous) -> TorchCommunicator:
     try:
         import torch
         import torch.distributed as dist
-        from torch._C._distributed_c10d import FileStore, PrefixStore
+        from torch._C._distributed_c10d import PrefixStore
     except ImportError as error:
         raise MissingDependencyError(f"comm={rendezvous.backend!r} needs torch: pip install 'deeprc[torch]'") from error
     if rendezvous.backend == "nccl":
@@ -142,9 +144,8 @@ def connect(rendezvous: Rendezvous) -> TorchCommunicator:
             raise CommunicatorError("comm='nccl' needs a GPU and this rank sees none; use comm='gloo'")
         torch.cuda.set_device(rendezvous.rank % torch.cuda.device_count())
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    store_file = Path(rendezvous.directory) / f"{rendezvous.task}.store"
-    store = PrefixStore(rendezvous.task, FileStore(str(store_file), rendezvous.size))
     try:
+        store = PrefixStore(rendezvous.task, _store(rendezvous))
         dist.init_process_group(
             rendezvous.backend,
             store=store,
@@ -155,3 +156,38 @@ def connect(rendezvous: Rendezvous) -> TorchCommunicator:
     except RuntimeError as error:
         raise CommunicatorError(f"task {rendezvous.task!r}: rank {rendezvous.rank} could not join: {error}") from error
     return TorchCommunicator(dist.group.WORLD, rendezvous.backend)
+
+
+# A TCP store ends with its last reference, and peers may still read from it after this rank has joined.
+_served: list[Any] = []
+
+
+def _store(rendezvous: Rendezvous) -> Any:
+    from torch._C._distributed_c10d import FileStore, TCPStore
+
+    if not rendezvous.spans_nodes:
+        return FileStore(str(Path(rendezvous.directory) / f"{rendezvous.task}.store"), rendezvous.size)
+    assert rendezvous.share is not None
+    timeout = timedelta(seconds=rendezvous.timeout_s)
+    if rendezvous.rank == 0:
+        _served.clear()
+        family = socket.AF_INET6 if ":" in rendezvous.address else socket.AF_INET
+        with socket.socket(family) as listener:
+            # Bound here, since a TCP store of its own accord listens on every interface.
+            listener.bind((rendezvous.address, 0))
+            listener.listen(rendezvous.size)
+            port = listener.getsockname()[1]
+            _served.append(
+                TCPStore(
+                    rendezvous.address,
+                    port,
+                    is_master=True,
+                    timeout=timeout,
+                    wait_for_workers=False,
+                    master_listen_fd=listener.detach(),
+                )
+            )
+        rendezvous.share(f"{rendezvous.address} {port}")
+        return _served[0]
+    host, port_text = rendezvous.share(None).split()
+    return TCPStore(host, int(port_text), is_master=False, timeout=timeout, wait_for_workers=False)

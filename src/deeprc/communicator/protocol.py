@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -21,15 +21,26 @@ class Rendezvous:
     """Where the ranks of one task meet.
 
     `task` is unique within the run (attempts included); `directory` is private to the run (0700) and seen by
-    every rank of the task.
+    every rank of the task. `layout` says how many ranks each node holds, in rank order; `address` is this node's.
+    `share(value)` gives rank 0's value to every rank, before any of them can reach another; peers pass None.
     """
 
     task: str
     backend: str
     rank: int
-    size: int
+    layout: tuple[int, ...]
     directory: str
+    address: str = "127.0.0.1"
+    share: Callable[[str | None], str] | None = None
     timeout_s: float = 300.0
+
+    @property
+    def size(self) -> int:
+        return sum(self.layout)
+
+    @property
+    def spans_nodes(self) -> bool:
+        return len(self.layout) > 1
 
 
 class Communicator(Protocol):

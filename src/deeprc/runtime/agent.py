@@ -17,12 +17,17 @@ from typing import Any
 import zmq
 
 from deeprc.runtime.gang import Gang
+from deeprc.runtime.liveness import HEARTBEAT_S, SILENT_S
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import (
     Assignment,
     CancelTask,
+    EndGang,
+    GangEnded,
     GangFailed,
     GangFinished,
+    GangRuns,
+    GangShares,
     GangStarted,
     Heartbeat,
     Hello,
@@ -31,17 +36,23 @@ from deeprc.runtime.messages import (
     RankPlace,
     RankRaised,
     RankReturned,
+    ReleaseGang,
     RunGang,
+    Shared,
     Shutdown,
+    WorldEnds,
+    WorldFence,
+    WorldValues,
 )
+from deeprc.runtime.network import address_towards
 from deeprc.runtime.plain_world import mpiexec
 from deeprc.runtime.rank_pool import RankPool
 from deeprc.runtime.rank_process import RankProcess
 from deeprc.runtime.rank_watch import LOOK_S, RankWatch
 from deeprc.runtime.wire import AgentSocket, read_connection
 
-HEARTBEAT_S = 1.0
-DRIVER_SILENT_S = 60.0
+# A driver is given longer than an agent: without it all is lost.
+_DRIVER_SILENT_S = 2 * SILENT_S
 # After a rank's exception, how long to wait whether a peer's death was the cause.
 _BLAME_GRACE_S = 0.1
 # Between a closed channel and the exit status that explains it.
@@ -57,19 +68,25 @@ class Agent:
         self._node = node
         self._cores = cores
         self._run_directory = run_directory
-        self._wire = AgentSocket(zmq.Context.instance(), node, read_connection(run_directory))
+        connection = read_connection(run_directory)
+        self._address = address_towards(connection.address)
+        self._wire = AgentSocket(zmq.Context.instance(), node, connection)
         self._pool = RankPool(
             self._loop,
             run_directory,
+            node,
+            self._address,
             record=self._record,
             on_readable=self._hear_rank,
             on_exit=self._rank_ended,
             on_pid=self._rank_started,
+            on_fence=lambda world, values: self._wire.send(WorldFence(world, values)),
         )
         self._watch = RankWatch(run_directory, self._memory_exceeded, self._record)
         self._gangs: dict[tuple[str, int], Gang] = {}
         self._gang_of: dict[int, Gang] = {}
         self._heard_driver = time.monotonic()
+        self._run_has_ended = False
 
     def run(self) -> None:
         """Serve until the driver says so or dies."""
@@ -80,22 +97,28 @@ class Agent:
         self._loop.every(HEARTBEAT_S, self._beat)
         self._loop.after_turn(self._wire.flush)
         self._loop.every(LOOK_S, lambda: self._watch.look(list(self._gangs.values())))
-        self._wire.send(Hello(self._node, os.getpid()))
+        self._wire.send(Hello(self._node, os.getpid(), self._address))
         try:
             self._loop.run()
         finally:
             self._pool.close()
             self._wire.flush()
-            _remove_unfinished(self._run_directory)
+            if self._run_has_ended:
+                _remove_unfinished(self._run_directory)
+
+    def _end_run(self) -> None:
+        """Leave because the run is over; when only this agent is ended, ranks of other nodes still write."""
+        self._run_has_ended = True
+        self._loop.stop()
 
     def _watch_lifeline(self) -> None:
         if not os.isatty(0):
-            self._loop.watch(0, lambda: None if os.read(0, 1) else self._loop.stop())
+            self._loop.watch(0, lambda: None if os.read(0, 1) else self._end_run())
 
     def _beat(self) -> None:
         self._wire.send(Heartbeat())
-        if time.monotonic() - self._heard_driver > DRIVER_SILENT_S:
-            self._loop.stop()
+        if time.monotonic() - self._heard_driver > _DRIVER_SILENT_S:
+            self._end_run()
 
     def _record(self, kind: str, **fields: Any) -> None:
         self._wire.send(JournalEvent(kind, {"node": self._node, **fields}))
@@ -110,35 +133,55 @@ class Agent:
                     self._pool.prepare(message.profile, message.modules)
                 case CancelTask():
                     self._cancel(message.task)
+                case GangRuns():
+                    self._start_clock(self._gangs.get((message.task, message.attempt)))
+                case GangShares():
+                    self._share(self._gangs.get((message.task, message.attempt)), message.value)
+                case ReleaseGang():
+                    self._release(self._gangs.get((message.task, message.attempt)))
+                case EndGang():
+                    self._end_gang(message)
+                case WorldValues():
+                    self._pool.complete_fence(message.world, message.values)
+                case WorldEnds():
+                    self._pool.end_world(message.world)
                 case Shutdown():
-                    self._loop.stop()
+                    self._end_run()
 
     def _start_gang(self, order: RunGang) -> None:
-        mpi = order.backend == "mpi"
-        ranks = self._pool.acquire(order.profile, order.modules, order.size, mpi=mpi, fresh=order.isolated)
+        ranks = self._pool.acquire(order)
         gang = Gang(order, ranks, self._node)
         self._gangs[order.key] = gang
-        for index, process in enumerate(ranks):
+        if not ranks:
+            gang.cold()
+            self._fail(gang)
+            return
+        for process in ranks:
             self._gang_of[process.identifier] = gang
             process.begin_task()
-            self._assign(gang, index, process)
+            self._assign(gang, process)
         self._announce_if_complete(gang)
 
-    def _assign(self, gang: Gang, index: int, process: RankProcess) -> None:
+    def _assign(self, gang: Gang, process: RankProcess) -> None:
         order = gang.order
+        rank = gang.rank_of(process)
         assignment = Assignment(
             task=order.task,
             attempt=order.attempt,
-            rank=index,
-            size=order.size,
+            rank=rank,
+            layout=order.layout,
+            address=self._address,
             backend=order.backend,
             threads=order.profile.threads,
-            gpus=order.gpus[index],
+            gpus=order.gpus[rank - order.ranks.start],
             call=order.call,
             inputs=order.inputs,
         )
+        self._tell(process, assignment)
+
+    def _tell(self, process: RankProcess, message: Assignment | Shared) -> None:
         try:
-            process.channel.send(assignment)
+            process.channel.send(message)
         except OSError:
             self._loop.later(0, partial(self._rank_ended, process))
 
@@ -147,17 +190,22 @@ class Agent:
             self._announce_if_complete(gang)
 
     def _announce_if_complete(self, gang: Gang) -> None:
-        """Tell the driver that all ranks run, and start the clock."""
+        """Tell the driver that all ranks here run, and start the clock."""
         if gang.started is not None or not gang.has_all_pids:
             return
         gang.started = time.monotonic()
         order = gang.order
         places = tuple(
-            RankPlace(index, self._node, order.slots[index], rank.pid or 0) for index, rank in enumerate(gang.ranks)
+            RankPlace(gang.rank_of(rank), self._node, cores[0], rank.pid or 0)
+            for rank, cores in zip(gang.ranks, order.cores, strict=True)
         )
         self._wire.send(GangStarted(order.task, order.attempt, places))
-        if order.timeout_s is not None:
-            self._loop.later(order.timeout_s, partial(self._time_is_up, gang))
+        if not order.spans_nodes:
+            self._start_clock(gang)
+
+    def _start_clock(self, gang: Gang | None) -> None:
+        if gang is not None and gang.order.timeout_s is not None:
+            self._loop.later(gang.order.timeout_s, partial(self._time_is_up, gang))
 
     def _hear_rank(self, process: RankProcess) -> None:
         if not self._receive_from(process):
@@ -177,12 +225,24 @@ class Agent:
                 self._record(message.kind, **message.fields)
             case RankReturned() if gang:
                 self._rank_returned(gang, process, message)
-            case RankRaised(error="MpiWorldError") if gang and not self._pool.plain_mpi and mpiexec():
+            case Shared() if gang:
+                self._wire.send(GangShares(gang.order.task, gang.order.attempt, message.value))
+                self._share(gang, message.value)
+            case RankRaised(error="MpiWorldError") if gang and self._may_start_plainly(gang):
                 self._start_plainly(gang)
             case RankRaised() if gang:
                 gang.raised(process, message)
                 self._loop.later(_BLAME_GRACE_S, partial(self._fail, gang))
         return True
+
+    def _share(self, gang: Gang | None, value: str) -> None:
+        """Tell the ranks here what rank 0 has said."""
+        for process in gang.ranks if gang is not None else ():
+            if gang is not None and gang.rank_of(process) != 0:
+                self._tell(process, Shared(value))
+
+    def _may_start_plainly(self, gang: Gang) -> bool:
+        return not self._pool.plain_mpi and not gang.order.spans_nodes and mpiexec() is not None
 
     def _start_plainly(self, gang: Gang) -> None:
         """Begin again by the MPI library's own launcher: the library does not take our word for its world."""
@@ -204,24 +264,37 @@ class Agent:
             self._finish(gang)
 
     def _finish(self, gang: Gang) -> None:
+        """Say that the ranks here have returned. Those of other nodes may still need them: see `_release`."""
         order = gang.order
-        self._dissolve(gang)
-        mpi = order.backend == "mpi"
-        if order.isolated:
-            self._pool.retire(gang.ranks, reason="isolated")
-        elif reason := next((rank.unfit for rank in gang.ranks if rank.unfit), None):
-            self._pool.retire(gang.ranks, reason=reason)
-        else:
-            self._pool.release(gang.ranks, mpi=mpi)
-            self._pool.trim(keep=2 * self._cores)
+        if not order.spans_nodes:
+            self._release(gang)
         self._wire.send(
             GangFinished(order.task, order.attempt, gang.seconds, gang.packed_results(), gang.peak_memory_bytes)
         )
 
+    def _release(self, gang: Gang | None) -> None:
+        """Let the ranks of a task that went well serve others."""
+        if gang is None:
+            return
+        order = gang.order
+        self._dissolve(gang)
+        if order.isolated:
+            self._pool.retire(gang.ranks, reason="isolated")
+        elif reason := next((rank.unfit for rank in gang.ranks if rank.unfit), None):
+            self._pool.retire(gang.ranks, reason=reason)
+            if order.world is not None:
+                self._wire.send(WorldEnds(order.world))
+        else:
+            self._pool.release(order, gang.ranks)
+            self._pool.trim(keep=2 * self._cores)
+
     def _rank_ended(self, process: RankProcess) -> None:
         gang = self._gang_of.get(process.identifier)
         if gang is None:
+            world = self._pool.world_of(process)
             self._pool.retire([process], reason="it ended while idle")
+            if world is not None:
+                self._wire.send(WorldEnds(world))
             return
         self._drain(process)
         if process.identifier in self._gang_of:
@@ -250,6 +323,17 @@ class Agent:
         self._dissolve(gang)
         self._pool.retire(gang.ranks, reason="its task failed")
         self._wire.send(GangFailed(order.task, order.attempt, gang.seconds, gang.failure))
+
+    def _end_gang(self, message: EndGang) -> None:
+        """End the ranks here for what happened elsewhere, but first tell what they have met themselves."""
+        gang = self._gangs.get((message.task, message.attempt))
+        if gang is not None and gang.failure is not None:
+            self._fail(gang)
+            return
+        if gang is not None:
+            self._dissolve(gang)
+            self._pool.retire(gang.ranks, reason="its task failed on another node")
+        self._wire.send(GangEnded(message.task, message.attempt))
 
     def _cancel(self, task: str) -> None:
         for gang in [gang for gang in self._gangs.values() if gang.order.task == task]:

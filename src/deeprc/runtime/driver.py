@@ -4,39 +4,49 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deeprc.errors import AgentLostError, DeepRCError, DependencyFailedError
+from deeprc.errors import AgentLostError, DeepRCError, DependencyFailedError, ResourceError
 from deeprc.journal import JournalWriter
 from deeprc.runtime.failures import error_for, failure_event
+from deeprc.runtime.flight import Flight
 from deeprc.runtime.future import Future
 from deeprc.runtime.graph import Graph
+from deeprc.runtime.liveness import HEARTBEAT_S, Liveness
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import (
     CancelTask,
+    EndGang,
+    GangEnded,
     GangFailed,
     GangFinished,
+    GangRuns,
+    GangShares,
     GangStarted,
     Heartbeat,
     Hello,
     JournalEvent,
     Prepare,
     Profile,
+    ReleaseGang,
     RunGang,
     Shutdown,
+    WorldEnds,
+    WorldFence,
+    WorldValues,
 )
 from deeprc.runtime.pilot import Pilot
 from deeprc.runtime.results import merged_result
 from deeprc.runtime.scheduler import Demand, Node, Placement, Scheduler
 from deeprc.runtime.wire import DriverSocket
+from deeprc.runtime.worlds import Worlds
 
-_HEARTBEAT_S = 1.0
-_AGENT_SILENT_S = 30.0
+# After a part of a gang has failed, how long its other parts may say what they have seen before they are ended.
+_BLAME_GRACE_S = 0.3
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -57,7 +67,7 @@ class Task:
     future: Future
     expected_s: float = 1.0
     attempt: int = 0
-    node: str | None = None
+    flight: Flight | None = None
     # Results are kept while tasks that need them have not ended.
     dependents: int = 0
     result: bytes | None = None
@@ -73,16 +83,16 @@ class Driver:
         self._journal = journal
         self._loop = Loop()
         self._graph = Graph()
-        self._nodes = nodes
-        self._scheduler = Scheduler(nodes)
+        self._cores = sum(node.cores for node in nodes)
+        self._scheduler = Scheduler(nodes, all_open=False)
+        self._liveness = Liveness([node.name for node in nodes])
+        self._worlds = Worlds()
         self._tasks: dict[str, Task] = {}
         self._done: dict[str, bytes] = {}
         self._outcomes: list[tuple[Callable[[Any], None], Any]] = []
         self._commands: deque[Callable[[], None]] = deque()
         self._wake_read, self._wake_write = os.pipe()
         self._woken = False
-        self._heard = dict.fromkeys((node.name for node in nodes), time.monotonic())
-        self._ready_nodes: set[str] = set()
         self._prepared: set[tuple[Profile, tuple[str, ...]]] = set()
         self._listeners: list[Listener] = []
         self.failed_tasks = 0
@@ -123,7 +133,7 @@ class Driver:
     def _run(self) -> None:
         self._loop.watch(self._wake_read, self._obey)
         self._loop.watch(self._socket.socket, self._hear_agents)
-        self._loop.every(_HEARTBEAT_S, self._beat)
+        self._loop.every(HEARTBEAT_S, self._beat)
         self._loop.after_turn(self._end_turn)
         try:
             self._loop.run()
@@ -159,8 +169,7 @@ class Driver:
             tell(outcome)
 
     def _shut_down(self) -> None:
-        for node in self._heard:
-            self._socket.send(node, Shutdown())
+        self._send(self._liveness.nodes, Shutdown())
         self._loop.stop()
 
     # --- tasks
@@ -168,9 +177,7 @@ class Driver:
     def _submitted(self, task: Task) -> None:
         self._tasks[task.name] = task
         self._record("task.submitted", **task.described)
-        if not self._heard:
-            lost = AgentLostError(f"task {task.name!r}: no node is left; open another session", task=task.name)
-            self._fail(task, lost, 0.0)
+        if self._is_impossible(task):
             return
         self._prepare(task)
         for need in task.needs:
@@ -190,51 +197,50 @@ class Driver:
         key = (task.profile, task.modules)
         if key not in self._prepared:
             self._prepared.add(key)
-            for node in self._ready_nodes:
-                self._socket.send(node, Prepare(*key))
+            self._send(self._liveness.ready, Prepare(*key))
 
     def _place(self) -> None:
-        if not self._ready_nodes:
-            return
         for placement in self._scheduler.place():
             self._run_on(placement)
 
     def _run_on(self, placement: Placement) -> None:
+        """Send each node its part."""
         task = self._tasks[placement.task]
         task.attempt += 1
-        task.node = placement.node
+        task.flight = flight = Flight(task.attempt, placement)
         task.future.set_running_or_notify_cancel() if task.attempt == 1 else None
-        self._socket.send(
-            placement.node,
-            RunGang(
+        warm = False
+        if task.backend == "mpi" and flight.spans_nodes:
+            shape = {node: len(part.seats) for node, part in flight.parts.items()}
+            flight.world, warm = self._worlds.acquire(task.profile, shape, fresh=task.isolated)
+        inputs = {need: self._done[need] for need in task.needs}
+        for node, part in flight.parts.items():
+            order = RunGang(
                 task=task.name,
                 attempt=task.attempt,
                 backend=task.backend,
                 profile=task.profile,
                 modules=task.modules,
-                slots=placement.slots,
-                gpus=placement.gpus,
+                layout=flight.layout,
+                part=part.index,
+                cores=tuple(seat.cores for seat in part.seats),
+                gpus=tuple(seat.gpus for seat in part.seats),
                 call=task.call,
-                inputs={need: self._done[need] for need in task.needs},
+                inputs=inputs,
                 timeout_s=task.timeout_s,
                 isolated=task.isolated,
                 memory_bytes=task.demand.memory_bytes or None,
-            ),
-        )
+                world=flight.world,
+                warm=warm,
+            )
+            self._socket.send(node, order)
 
-    def _finished(self, message: GangFinished) -> None:
-        task = self._tasks.get(message.task)
-        if task is None or task.attempt != message.attempt:
-            return
+    def _finished(self, task: Task, flight: Flight) -> None:
         self._scheduler.release(task.name)
         try:
-            result, value = merged_result(message.results)
+            result, value = merged_result(flight.results())
         except Exception as error:
-            self._fail(
-                task,
-                DeepRCError(f"the result of task {task.name!r} cannot be read: {error}"),
-                message.seconds,
-            )
+            self._fail(task, DeepRCError(f"the result of task {task.name!r} cannot be read: {error}"))
             return
         self._done[task.name] = result
         del self._tasks[task.name]
@@ -244,50 +250,67 @@ class Driver:
             "task.finished",
             task=task.name,
             attempt=task.attempt,
-            seconds=round(message.seconds, 6),
-            peak_memory_bytes=message.peak_memory_bytes,
+            seconds=round(flight.seconds, 6),
+            peak_memory_bytes=flight.peak_memory_bytes,
             result=_short(value),
         )
         self._outcomes.append((task.future.set_result, value))
 
-    def _gang_failed(self, message: GangFailed) -> None:
-        task = self._tasks.get(message.task)
-        if task is None or task.attempt != message.attempt:
-            return
+    def _failed(self, task: Task, flight: Flight) -> None:
         self._scheduler.release(task.name)
-        error = error_for(task.name, message.failure)
-        will_retry = error.retryable and task.attempt <= task.retries
+        failure = flight.blamed()
+        if failure.kind == "cold":
+            self._record("warning", message=f"task {task.name!r} is started again: {failure.message}")
+            task.retries += 1
+            self._again(task)
+            return
+        error = error_for(task.name, failure)
+        will_retry = error.retryable and task.attempt <= task.retries and self._liveness.any_left
         self._record(
             "task.failed",
             task=task.name,
             attempt=task.attempt,
-            seconds=round(message.seconds, 6),
+            seconds=round(flight.seconds, 6),
             will_retry=will_retry,
-            **failure_event(error, message.failure),
+            **failure_event(error, failure),
         )
-        self._retry_or_end(task, error, will_retry)
+        self._again(task) if will_retry else self._end_failed(task, error)
 
-    def _retry_or_end(self, task: Task, error: DeepRCError, will_retry: bool) -> None:
-        if will_retry:
-            task.node = None
+    def _again(self, task: Task) -> None:
+        task.flight = None
+        if not self._is_impossible(task):
             self._ready(task)
-            return
-        self.failed_tasks += 1
-        self._lose(task, error, f"{task.name!r}, which it needs, failed: {str(error).splitlines()[0]}")
 
-    def _fail(self, task: Task, error: DeepRCError, seconds: float) -> None:
-        will_retry = error.retryable and task.attempt <= task.retries and bool(self._heard)
-        self._scheduler.release(task.name)
+    def _is_impossible(self, task: Task) -> bool:
+        """Fail a task that the nodes which are left can never hold."""
+        why = ""
+        if not self._liveness.any_left:
+            why = "no node is left; open another session"
+        else:
+            try:
+                self._scheduler.check(task.demand)
+            except ResourceError as error:
+                why = f"nodes were lost, and those left cannot hold it: {error}"
+        if why:
+            self._fail(task, AgentLostError(f"task {task.name!r}: {why}", task=task.name))
+        return bool(why)
+
+    def _fail(self, task: Task, error: DeepRCError) -> None:
+        """End a task that has no attempt under way."""
         self._record(
             "task.failed",
             task=task.name,
             attempt=task.attempt,
-            seconds=round(seconds, 6),
+            seconds=0.0,
             error=type(error).__name__,
             message=str(error),
-            will_retry=will_retry,
+            will_retry=False,
         )
-        self._retry_or_end(task, error, will_retry)
+        self._end_failed(task, error)
+
+    def _end_failed(self, task: Task, error: DeepRCError) -> None:
+        self.failed_tasks += 1
+        self._lose(task, error, f"{task.name!r}, which it needs, failed: {str(error).splitlines()[0]}")
 
     def _lose(self, task: Task, error: BaseException, reason: str) -> None:
         """End a task without a result, and cancel what needs it."""
@@ -309,64 +332,141 @@ class Driver:
             return
         self._scheduler.drop(name)
         self._scheduler.release(name)
-        if task.node is not None:
-            self._socket.send(task.node, CancelTask(name))
+        if task.flight is not None:
+            self._send(task.flight.parts, CancelTask(name))
+            self._drop_world(task.flight)
         self._record("task.cancelled", task=name, reason=reason)
         error = DependencyFailedError(f"task {name!r} was cancelled: {reason}", task=name)
         self._lose(task, error, f"{name!r}, which it needs, was cancelled: {reason}")
 
+    # --- gangs in flight
+
+    def _flight_of(self, message: GangStarted | GangFinished | GangFailed | GangEnded | GangShares) -> Flight | None:
+        """The attempt that a message is about, unless it is over."""
+        task = self._tasks.get(message.task)
+        if task is None or task.flight is None or task.attempt != message.attempt:
+            return None
+        return task.flight
+
+    def _hear_gang(self, node: str, message: GangStarted | GangFinished | GangFailed | GangEnded | GangShares) -> None:
+        flight = self._flight_of(message)
+        if flight is None or node not in flight.parts:
+            return
+        task = self._tasks[message.task]
+        match message:
+            case GangStarted():
+                self._part_started(task, flight, node, message)
+            case GangShares():
+                self._send((peer for peer in flight.parts if peer != node), message)
+            case GangFinished():
+                flight.finished(node, message)
+            case GangFailed():
+                self._part_failed(task, flight, node, message)
+            case GangEnded():
+                flight.ended(node)
+        if flight.reported:
+            self._settle(task, flight)
+
+    def _part_started(self, task: Task, flight: Flight, node: str, message: GangStarted) -> None:
+        places = flight.started(node, message)
+        if not places:
+            return
+        self._record("task.started", task=task.name, attempt=task.attempt, ranks=[vars(place) for place in places])
+        if flight.spans_nodes and task.timeout_s is not None:
+            self._send(flight.parts, GangRuns(task.name, task.attempt))
+
+    def _part_failed(self, task: Task, flight: Flight, node: str, message: GangFailed) -> None:
+        first = not flight.has_failed
+        flight.failed(node, message.failure, message.seconds)
+        if first and not flight.reported:
+            self._loop.later(_BLAME_GRACE_S, lambda: self._end_parts(task, flight))
+
+    def _end_parts(self, task: Task, flight: Flight) -> None:
+        if task.flight is flight and not flight.reported:
+            self._send(flight.to_end(), EndGang(task.name, flight.attempt))
+
+    def _settle(self, task: Task, flight: Flight) -> None:
+        """Every part has reported: the attempt is over."""
+        task.flight = None
+        if flight.has_failed:
+            self._send(flight.to_end(), EndGang(task.name, flight.attempt))
+            self._drop_world(flight)
+            self._failed(task, flight)
+            return
+        if flight.spans_nodes:
+            self._send(flight.parts, ReleaseGang(task.name, flight.attempt))
+            self._keep_world(task, flight)
+        self._finished(task, flight)
+
+    def _keep_world(self, task: Task, flight: Flight) -> None:
+        if flight.world is None:
+            return
+        if task.isolated or not self._worlds.release(flight.world):
+            self._drop_world(flight)
+            return
+        for name in self._worlds.surplus(self._cores):
+            self._send(self._worlds.forget(name), WorldEnds(name))
+
+    def _drop_world(self, flight: Flight) -> None:
+        if flight.world is not None:
+            self._worlds.forget(flight.world)
+            self._send(flight.parts, WorldEnds(flight.world))
+
     # --- agents
+
+    def _send(self, nodes: Iterable[str], message: Any) -> None:
+        for node in nodes:
+            self._socket.send(node, message)
 
     def _hear_agents(self) -> None:
         for node, message in self._socket.receive():
-            self._heard[node] = time.monotonic()
+            if not self._liveness.heard(node):
+                # Given up as lost: what ran there has been ended or started elsewhere.
+                self._socket.send(node, Shutdown())
+                continue
             match message:
-                case GangFinished():
-                    self._finished(message)
-                case GangFailed():
-                    self._gang_failed(message)
-                case GangStarted():
-                    self._started(message)
+                case GangStarted() | GangFinished() | GangFailed() | GangEnded() | GangShares():
+                    self._hear_gang(node, message)
                 case JournalEvent():
                     self._record(message.kind, **message.fields)
+                case WorldFence():
+                    nodes, values = self._worlds.fence(message.world, node, message.values)
+                    self._send(nodes, WorldValues(message.world, values))
+                case WorldEnds():
+                    self._send(self._worlds.forget(message.world), message)
                 case Hello():
                     self._welcome(node)
         self._place()
 
     def _welcome(self, node: str) -> None:
-        self._ready_nodes.add(node)
+        self._liveness.ready.add(node)
+        self._scheduler.open(node)
         for profile, modules in self._prepared:
             self._socket.send(node, Prepare(profile, modules))
 
-    def _started(self, message: GangStarted) -> None:
-        ranks = [vars(place) for place in message.ranks]
-        self._record("task.started", task=message.task, attempt=message.attempt, ranks=ranks)
-
     def _beat(self) -> None:
-        for node in self._ready_nodes:
-            self._socket.send(node, Heartbeat())
-        lost = dict(self._pilot.lost_nodes())
-        for node in self._ready_nodes:
-            silent_s = time.monotonic() - self._heard[node]
-            if silent_s > _AGENT_SILENT_S:
-                lost.setdefault(node, f"its agent has been silent for {silent_s:.0f} s")
-        for node, why in lost.items():
-            self._node_lost(node, why)
+        self._send(self._liveness.ready, Heartbeat())
+        for node, why in {**self._liveness.silent(), **self._pilot.lost_nodes()}.items():
+            if self._liveness.lost(node):
+                self._node_lost(node, why)
+        self._place()
 
     def _node_lost(self, node: str, why: str) -> None:
-        """Fail what ran there. With no node left, nothing that waits can ever run."""
-        if node not in self._heard:
-            return
-        del self._heard[node]
-        self._ready_nodes.discard(node)
+        """Fail what ran there, on its other nodes too; and what the nodes that are left can never hold."""
         self._record("warning", message=f"node {node} is lost: {why}")
+        self._scheduler.remove(node)
+        for name in self._worlds.on_node(node):
+            self._send(self._worlds.forget(name), WorldEnds(name))
         for task in list(self._tasks.values()):
-            if task.name in self._tasks and (task.node == node or not self._heard):
-                self._fail(
-                    task,
-                    AgentLostError(f"task {task.name!r}: node {node} is lost: {why}", task=task.name),
-                    0.0,
-                )
+            flight = task.flight
+            if flight is None:
+                continue
+            if node in flight.parts:
+                flight.lost(node, why)
+                self._settle(task, flight) if flight.reported else self._end_parts(task, flight)
+        for task in list(self._tasks.values()):
+            if task.name in self._tasks and task.flight is None and self._is_impossible(task):
+                self._scheduler.drop(task.name)
 
     def _record(self, kind: str, **fields: Any) -> None:
         event = self._journal.append(kind, **fields)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from deeprc.errors import MemoryExceededError, RankDiedError, TaskError, TaskFailedError, TaskTimeoutError
+from deeprc.errors import (
+    AgentLostError,
+    MemoryExceededError,
+    RankDiedError,
+    TaskError,
+    TaskFailedError,
+    TaskTimeoutError,
+)
 from deeprc.runtime.messages import Failure
 
 
@@ -19,6 +26,8 @@ def error_for(task: str, failure: Failure) -> TaskError:
             node=failure.node,
             traceback=failure.traceback,
         )
+    if failure.kind == "lost":
+        return AgentLostError(f"task {task!r}: {failure.message}", task=task, rank=failure.rank, node=failure.node)
     output = f"\nIts last output:\n{failure.output}" if failure.output else "\nIt had written no output."
     if failure.kind == "memory":
         return MemoryExceededError(
@@ -32,7 +41,7 @@ def error_for(task: str, failure: Failure) -> TaskError:
         )
     error = RankDiedError if failure.kind == "died" else TaskTimeoutError
     return error(
-        f"{where}: {failure.message}.{output}",
+        f"{where}: {_what_happened(failure)}.{output}",
         task=task,
         rank=failure.rank,
         node=failure.node,
@@ -46,7 +55,7 @@ def failure_event(error: TaskError, failure: Failure) -> dict[str, Any]:
     """The fields of a `task.failed` event."""
     return {
         "error": type(error).__name__,
-        "message": failure.message,
+        "message": _what_happened(failure),
         "traceback": failure.traceback,
         "rank": failure.rank,
         "node": failure.node,
@@ -54,3 +63,7 @@ def failure_event(error: TaskError, failure: Failure) -> dict[str, Any]:
         "signal": failure.signal,
         "exit_code": failure.exit_code,
     }
+
+
+def _what_happened(failure: Failure) -> str:
+    return f"{failure.message}; ranks still running: {list(failure.late)}" if failure.late else failure.message

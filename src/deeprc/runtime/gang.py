@@ -1,4 +1,4 @@
-"""The ranks of one attempt of a task, from start to result or failure, as their agent sees them."""
+"""The ranks of one attempt of a task on one node, from start to result or failure, as their agent sees them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from deeprc.runtime.rank_process import RankProcess, describe_exit
 
 @dataclass
 class Gang:
-    """State of one attempt. Pure bookkeeping: the agent does the I/O."""
+    """State of one attempt on this node. Pure bookkeeping: the agent does the I/O.
+
+    `ranks[i]` is the rank `order.ranks[i]` of the task; all numbers told to others are the task's.
+    """
 
     order: RunGang
     ranks: list[RankProcess]
@@ -22,7 +25,7 @@ class Gang:
     started: float | None = None
 
     def rank_of(self, process: RankProcess) -> int:
-        return self.ranks.index(process)
+        return self.order.ranks[self.ranks.index(process)]
 
     @property
     def seconds(self) -> float:
@@ -45,8 +48,8 @@ class Gang:
         self.results[self.rank_of(process)] = result
 
     def packed_results(self) -> tuple[bytes, ...]:
-        """What ranks sent that counts: rank 0's result first."""
-        ordered = (self.results[rank] for rank in range(len(self.ranks)))
+        """What ranks sent that counts, in rank order."""
+        ordered = (self.results[rank] for rank in self.order.ranks)
         return tuple(result for result in ordered if result is not None)
 
     def raised(self, process: RankProcess, error: RankRaised) -> None:
@@ -91,11 +94,17 @@ class Gang:
 
     def timed_out(self) -> None:
         """Note that time is up; blames the first rank that has not returned."""
-        late = [rank for rank in range(len(self.ranks)) if rank not in self.results]
+        late = [rank for rank in self.order.ranks if rank not in self.results]
         self.failure = Failure(
             kind="timeout",
-            message=f"ran past its timeout of {self.order.timeout_s:g} s; ranks still running: {late}",
+            message=f"ran past its timeout of {self.order.timeout_s:g} s",
             rank=late[0],
             node=self.node,
-            output=self.ranks[late[0]].last_output(),
+            output=self.ranks[late[0] - self.order.ranks[0]].last_output(),
+            late=tuple(late),
         )
+
+    def cold(self) -> None:
+        """Note that the warm MPI world which the driver named is not there any more."""
+        message = "a rank of its warm MPI world had ended before it began"
+        self.failure = Failure(kind="cold", message=message, rank=self.order.ranks[0], node=self.node)

@@ -30,10 +30,14 @@ class Prepare:
 
 @dataclass(frozen=True)
 class RunGang:
-    """Driver to agent: start all ranks of one attempt of a task on this node.
+    """Driver to agent: start those ranks of one attempt of a task that this node holds.
+
+    `layout` says how many ranks each of the gang's nodes holds, in rank order, and `part` which of them this is;
+    `cores` and `gpus` have one entry for each rank here. `world` names an MPI world that spans nodes; when `warm`,
+    its ranks are there from an earlier task.
 
     `call` is the pickled (function, args, kwargs), in which results of other tasks are persistent ids;
-    `inputs` maps those ids to pickled results. `slots` and `gpus` have one entry for each rank.
+    `inputs` maps those ids to pickled results.
     """
 
     task: str
@@ -41,7 +45,9 @@ class RunGang:
     backend: str | None
     profile: Profile
     modules: tuple[str, ...]
-    slots: tuple[int, ...]
+    layout: tuple[int, ...]
+    part: int
+    cores: tuple[tuple[int, ...], ...]
     gpus: tuple[tuple[int, ...], ...]
     call: bytes
     inputs: dict[str, bytes]
@@ -49,10 +55,23 @@ class RunGang:
     isolated: bool = False
     # What each rank may hold; None: all there is.
     memory_bytes: int | None = None
+    world: str | None = None
+    warm: bool = False
 
     @property
     def size(self) -> int:
-        return len(self.slots)
+        """Ranks of the whole gang."""
+        return sum(self.layout)
+
+    @property
+    def spans_nodes(self) -> bool:
+        return len(self.layout) > 1
+
+    @property
+    def ranks(self) -> range:
+        """The ranks that this node holds."""
+        first = sum(self.layout[: self.part])
+        return range(first, first + self.layout[self.part])
 
     @property
     def key(self) -> tuple[str, int]:
@@ -67,6 +86,70 @@ class CancelTask:
 
 
 @dataclass(frozen=True)
+class GangRuns:
+    """Driver to agents: all ranks of a gang that spans nodes run; the clock of its timeout starts."""
+
+    task: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class ReleaseGang:
+    """Driver to agents: all parts of a gang that spans nodes have finished; its ranks may serve others."""
+
+    task: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class EndGang:
+    """Driver to agents: another part of the gang has failed; end yours, and say so by `GangFailed` or `GangEnded`."""
+
+    task: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class GangEnded:
+    """Agent to driver: no rank of that attempt is left here."""
+
+    task: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class GangShares:
+    """Agent to driver and on to the gang's other agents: what rank 0 tells its peers so that they can meet."""
+
+    task: str
+    attempt: int
+    value: str
+
+
+@dataclass(frozen=True)
+class WorldFence:
+    """Agent to driver: all ranks here of an MPI world wait in a barrier; `values` they have put since the last."""
+
+    world: str
+    values: dict[str, str]
+
+
+@dataclass(frozen=True)
+class WorldValues:
+    """Driver to agents: all have come to the barrier; what the ranks of all nodes have put."""
+
+    world: str
+    values: dict[str, str]
+
+
+@dataclass(frozen=True)
+class WorldEnds:
+    """Either way: an idle MPI world that spans nodes has lost a rank, or is no longer wanted."""
+
+    world: str
+
+
+@dataclass(frozen=True)
 class Shutdown:
     """Driver to agent: end everything and leave."""
 
@@ -78,10 +161,11 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class Hello:
-    """Agent to driver: this node is ready for work."""
+    """Agent to driver: this node is ready for work. `address` is what it reaches the driver from."""
 
     node: str
     pid: int
+    address: str
 
 
 @dataclass(frozen=True)
@@ -94,7 +178,7 @@ class RankPlace:
 
 @dataclass(frozen=True)
 class GangStarted:
-    """Agent to driver: all ranks run."""
+    """Agent to driver: all ranks of this part run."""
 
     task: str
     attempt: int
@@ -103,7 +187,7 @@ class GangStarted:
 
 @dataclass(frozen=True)
 class GangFinished:
-    """Agent to driver: every rank has returned. `results` holds rank 0's and every other rank's Dataset."""
+    """Agent to driver: every rank here has returned. `results` holds rank 0's and every other rank's Dataset."""
 
     task: str
     attempt: int
@@ -114,9 +198,12 @@ class GangFinished:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt failed. `kind` picks the error: "raised", "died", "timeout" or "memory"."""
+    """Why an attempt failed. `kind` picks the error.
 
-    kind: Literal["raised", "died", "timeout", "memory"]
+    "cold": a warm MPI world had lost a rank before the task began; the task is to be started again.
+    """
+
+    kind: Literal["raised", "died", "timeout", "memory", "lost", "cold"]
     message: str
     rank: int
     node: str
@@ -126,11 +213,13 @@ class Failure:
     exit_code: int | None = None
     peak_memory_bytes: int = 0
     memory_limit_bytes: int = 0
+    # Of a timeout: the ranks that had not returned.
+    late: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class GangFailed:
-    """Agent to driver: the attempt failed and its ranks have been ended."""
+    """Agent to driver: the attempt failed here, and its ranks here have been ended."""
 
     task: str
     attempt: int
@@ -153,7 +242,8 @@ class Assignment:
     task: str
     attempt: int
     rank: int
-    size: int
+    layout: tuple[int, ...]
+    address: str
     backend: str | None
     threads: int
     gpus: tuple[int, ...]
@@ -180,3 +270,10 @@ class RankRaised:
     message: str
     traceback: str
     error: str = ""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """From rank 0 to its agent, and from agents to the other ranks: what rank 0 tells its peers."""
+
+    value: str

@@ -5,6 +5,8 @@ over the descriptor `PMI_FD`, in the line protocol PMI-1 (Balaji et al. 2010, "P
 process-management interface for extreme-scale systems"). Answering it ourselves lets any forked process
 become a rank of a world of its own, and keeps exit codes ours.
 
+Ranks of one world may sit on several nodes, each with a server of its own (`worlds.py`).
+
 No I/O here: `PmiWorld.handle` takes a line of one rank and returns the lines to send.
 """
 
@@ -16,13 +18,24 @@ Reply = tuple[int, str]
 
 
 class PmiWorld:
-    """The key-value space and barriers of one MPI_COMM_WORLD whose ranks share a node."""
+    """The key-value space and barriers of one MPI_COMM_WORLD, for those of its ranks that share this node.
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._name = f"kvs_{secrets.token_hex(8)}"
-        # One node holding ranks 0..size-1: lets the library use shared memory between them.
-        self._values = {"PMI_process_mapping": f"(vector,(0,1,{size}))"}
+    `layout` says how many ranks each node holds, in rank order, and `part` which node this is. In a world that
+    spans nodes a barrier of all ranks here sets `fence`, the values they have put since the last; it is to be told
+    to the other nodes, and `complete` called with what comes back.
+    """
+
+    def __init__(self, layout: tuple[int, ...], part: int = 0, name: str | None = None) -> None:
+        first = sum(layout[:part])
+        self.size = sum(layout)
+        self.ranks = range(first, first + layout[part])
+        self.fence: dict[str, str] | None = None
+        self._spans_nodes = len(layout) > 1
+        self._name = f"kvs_{name or secrets.token_hex(8)}"
+        # One block for each node: lets the library use shared memory between its ranks, and only there.
+        blocks = "".join(f",({node},1,{ranks})" for node, ranks in enumerate(layout))
+        self._values = {"PMI_process_mapping": f"(vector{blocks})"}
+        self._put: dict[str, str] = {}
         self._in_barrier: set[int] = set()
 
     def environment(self, rank: int) -> dict[str, str]:
@@ -30,8 +43,8 @@ class PmiWorld:
         return {
             "PMI_RANK": str(rank),
             "PMI_SIZE": str(self.size),
-            "MPI_LOCALNRANKS": str(self.size),
-            "MPI_LOCALRANKID": str(rank),
+            "MPI_LOCALNRANKS": str(len(self.ranks)),
+            "MPI_LOCALRANKID": str(rank - self.ranks.start),
         }
 
     def handle(self, rank: int, line: str) -> list[Reply]:
@@ -55,7 +68,7 @@ class PmiWorld:
             case "get_my_kvsname":
                 return [f"cmd=my_kvsname kvsname={self._name}"]
             case "put":
-                self._values[fields["key"]] = fields["value"]
+                self._values[fields["key"]] = self._put[fields["key"]] = fields["value"]
                 return ["cmd=put_result rc=0 msg=success"]
             case "get":
                 return [self._get(fields["key"])]
@@ -72,7 +85,16 @@ class PmiWorld:
 
     def _barrier(self, rank: int) -> list[Reply]:
         self._in_barrier.add(rank)
-        if len(self._in_barrier) < self.size:
+        if len(self._in_barrier) < len(self.ranks):
             return []
+        if not self._spans_nodes:
+            return self.complete({})
+        self.fence, self._put = self._put, {}
+        return []
+
+    def complete(self, values: dict[str, str]) -> list[Reply]:
+        """All nodes have come to the barrier, and these are the values that their ranks have put."""
+        self.fence = None
+        self._values.update(values)
         self._in_barrier.clear()
-        return [(peer, "cmd=barrier_out\n") for peer in range(self.size)]
+        return [(peer, "cmd=barrier_out\n") for peer in self.ranks]

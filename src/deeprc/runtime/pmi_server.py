@@ -1,21 +1,30 @@
-"""The sockets of one MPI world: what a launcher would hold, held by the agent."""
+"""The sockets of one MPI world's ranks on this node: what a launcher would hold, held by the agent."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.pmi import PmiWorld
 
 
 class PmiServer:
-    """Serves PMI-1 to the ranks of one MPI_COMM_WORLD."""
+    """Serves PMI-1 to ranks of one MPI_COMM_WORLD.
 
-    def __init__(self, loop: Loop, size: int) -> None:
+    `on_fence(values)` is called when all ranks here wait for those of other nodes.
+    """
+
+    def __init__(self, loop: Loop, world: PmiWorld, on_fence: Callable[[dict[str, str]], None]) -> None:
         self._loop = loop
-        self._world = PmiWorld(size)
+        self._world = world
+        self._on_fence = on_fence
         self._sockets: dict[int, socket.socket] = {}
         self._partial: dict[int, bytes] = {}
+
+    @property
+    def spans_nodes(self) -> bool:
+        return len(self._world.ranks) < self._world.size
 
     def connect(self, rank: int) -> tuple[socket.socket, dict[str, str]]:
         """The rank's end of its socket, to be passed on and closed, and its environment (less PMI_FD)."""
@@ -24,6 +33,11 @@ class PmiServer:
         self._partial[rank] = b""
         self._loop.watch(ours.fileno(), lambda: self._answer(rank))
         return theirs, self._world.environment(rank)
+
+    def complete_fence(self, values: dict[str, str]) -> None:
+        """Let the ranks here go on, with what those of all nodes have put."""
+        for peer, reply in self._world.complete(values):
+            self._send(peer, reply)
 
     def close(self) -> None:
         for ours in self._sockets.values():
@@ -44,10 +58,13 @@ class PmiServer:
         for line in lines:
             for peer, reply in self._world.handle(rank, line.decode()):
                 self._send(peer, reply)
+            if self._world.fence is not None:
+                fence, self._world.fence = self._world.fence, None
+                self._on_fence(fence)
 
     def _send(self, peer: int, reply: str) -> None:
         try:
             self._sockets[peer].sendall(reply.encode())
-        except OSError:
+        except (OSError, KeyError):
             # The peer died in MPI_Init; its gang is being ended for that.
             return

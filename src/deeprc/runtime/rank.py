@@ -21,7 +21,7 @@ from deeprc.communicator import Communicator, Rendezvous, connect
 from deeprc.journal import set_sink
 from deeprc.runtime.calls import unpickle_call
 from deeprc.runtime.family import adopt_orphans, has_children
-from deeprc.runtime.messages import Assignment, JournalEvent, RankRaised, RankReturned
+from deeprc.runtime.messages import Assignment, JournalEvent, RankRaised, RankReturned, Shared
 from deeprc.runtime.packing import packed
 from deeprc.runtime.zygote import die_with_parent
 from deeprc.spec.signature import with_communicator
@@ -43,7 +43,7 @@ def serve(channel: Connection, run_directory: Path) -> None:
 def _perform(assignment: Assignment, channel: Connection, run_directory: Path) -> RankReturned | RankRaised:
     try:
         with _environment(assignment, channel, run_directory):
-            result = _call(assignment, run_directory)
+            result = _call(assignment, channel, run_directory)
             return RankReturned(_packed(assignment, result, run_directory), _held_bytes(), has_children())
     except BaseException as error:
         return RankRaised(_one_line(error), _users_traceback(error), type(error).__name__)
@@ -52,11 +52,11 @@ def _perform(assignment: Assignment, channel: Connection, run_directory: Path) -
         sys.stderr.flush()
 
 
-def _call(assignment: Assignment, run_directory: Path) -> Any:
+def _call(assignment: Assignment, channel: Connection, run_directory: Path) -> Any:
     function, args, kwargs = unpickle_call(assignment.call, assignment.inputs)
     if assignment.backend is None:
         return function(*args, **kwargs)
-    comm = _connected(assignment, run_directory)
+    comm = _connected(assignment, channel, run_directory)
     try:
         args, kwargs = with_communicator(function, comm, args, kwargs)
         return function(*args, **kwargs)
@@ -66,14 +66,24 @@ def _call(assignment: Assignment, run_directory: Path) -> Any:
             comm.close()
 
 
-def _connected(assignment: Assignment, run_directory: Path) -> Communicator:
+def _connected(assignment: Assignment, channel: Connection, run_directory: Path) -> Communicator:
+    def share(value: str | None) -> str:
+        """Rank 0's value on every rank, by way of the agents."""
+        if assignment.rank == 0 and value is not None:
+            channel.send(Shared(value))
+            return value
+        shared: Shared = channel.recv()
+        return shared.value
+
     return connect(
         Rendezvous(
             task=f"{assignment.task}.{assignment.attempt}",
             backend=assignment.backend or "solo",
             rank=assignment.rank,
-            size=assignment.size,
+            layout=assignment.layout,
             directory=str(run_directory / "rendezvous"),
+            address=assignment.address,
+            share=share,
         )
     )
 

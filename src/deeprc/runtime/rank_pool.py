@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from deeprc.runtime.loop import Loop
-from deeprc.runtime.messages import Profile
+from deeprc.runtime.messages import Profile, RunGang
+from deeprc.runtime.network import network_environment, spanning_environment
 from deeprc.runtime.plain_world import PlainWorld
+from deeprc.runtime.pmi import PmiWorld
 from deeprc.runtime.pmi_server import PmiServer
 from deeprc.runtime.rank_process import RankProcess, kill_process
 from deeprc.runtime.zygote_process import ZygoteProcess, rank_environment
@@ -24,59 +26,92 @@ Record = Callable[..., None]
 class RankPool:
     """Hands out gangs of ranks. A gang for MPI is a world of its own, and is kept as one.
 
-    `on_readable(rank)` is called when a rank has sent something or hung up, `on_exit(rank)` when one has ended.
+    The part here of a world that spans nodes has the driver's name for it, and is kept until the driver ends it.
+    `on_readable(rank)` is called when a rank has sent something or hung up, `on_exit(rank)` when one has ended,
+    `on_fence(world, values)` when the ranks here of a world that spans nodes wait for the others.
     """
 
     def __init__(
         self,
         loop: Loop,
         run_directory: Path,
+        node: str,
+        address: str,
         record: Record,
         on_readable: Callable[[RankProcess], None],
         on_exit: Callable[[RankProcess], None],
         on_pid: Callable[[RankProcess], None],
+        on_fence: Callable[[str, dict[str, str]], None],
     ) -> None:
         self._loop = loop
         self._run_directory = run_directory
+        # The logs of all nodes lie in one directory.
+        self._logs = run_directory / "logs" / node
+        self._address = address
+        self._network = network_environment(address)
         self._record = record
         self._on_readable, self._on_exit, self._on_pid = on_readable, on_exit, on_pid
+        self._on_fence = on_fence
         # Whether MPI worlds are started by the library's mpiexec; set once serving them has been seen to fail.
         self.plain_mpi = os.environ.get("DEEPRC_MPI_START") == "plain"
         self._zygotes: dict[Profile, ZygoteProcess] = {}
         self._ranks: dict[int, RankProcess] = {}
         self._idle: dict[Profile, list[RankProcess]] = defaultdict(list)
         self._idle_worlds: dict[tuple[Profile, int], list[list[RankProcess]]] = defaultdict(list)
+        self._spanning: dict[str, list[RankProcess]] = {}
         self._identifiers = itertools.count()
 
     def prepare(self, profile: Profile, modules: tuple[str, ...]) -> ZygoteProcess:
         """The zygote of a profile, started if it is not there."""
         zygote = self._zygotes.get(profile)
         if zygote is None:
-            zygote = ZygoteProcess(self._loop, profile, modules, self._run_directory, self._hear_zygote)
+            log = self._log(f"zygote-{profile.family}-{profile.threads}.log")
+            zygote = ZygoteProcess(
+                self._loop, profile, modules, self._run_directory, log, self._network, self._hear_zygote
+            )
             self._zygotes[profile] = zygote
         else:
             zygote.add_modules(modules)
         return zygote
 
-    def acquire(
-        self, profile: Profile, modules: tuple[str, ...], size: int, *, mpi: bool, fresh: bool
-    ) -> list[RankProcess]:
-        """A gang of `size` ranks; warm ones unless `fresh`. Those without a `pid` are still being forked."""
-        self.prepare(profile, modules)
-        if mpi:
+    def acquire(self, order: RunGang) -> list[RankProcess]:
+        """The ranks here of a gang; warm ones unless isolated. Those without a `pid` are still being forked.
+
+        None at all, if the driver asks for a warm world that has lost a rank.
+        """
+        profile, size = order.profile, len(order.ranks)
+        self.prepare(profile, order.modules)
+        if order.world is not None:
+            return self._spanning.get(order.world, []) if order.warm else self._start_part(order)
+        if order.backend == "mpi":
             worlds = self._idle_worlds[profile, size]
-            return worlds.pop() if worlds and not fresh else self._start_world(profile, size)
+            return worlds.pop() if worlds and not order.isolated else self._start_world(profile, size)
         idle = self._idle[profile]
-        warm = [] if fresh else [idle.pop() for _ in range(min(size, len(idle)))]
+        warm = [] if order.isolated else [idle.pop() for _ in range(min(size, len(idle)))]
         return warm + [self._start(profile) for _ in range(size - len(warm))]
 
-    def release(self, gang: list[RankProcess], *, mpi: bool) -> None:
+    def release(self, order: RunGang, gang: list[RankProcess]) -> None:
         """Take a gang back after a task that went well."""
-        profile = gang[0].profile
-        if mpi:
-            self._idle_worlds[profile, len(gang)].append(gang)
+        if order.world is not None:
+            return
+        if order.backend == "mpi":
+            self._idle_worlds[order.profile, len(gang)].append(gang)
         else:
-            self._idle[profile].extend(gang)
+            self._idle[order.profile].extend(gang)
+
+    def complete_fence(self, world: str, values: dict[str, str]) -> None:
+        """Let the ranks here of a world go on: those of all nodes have come to the barrier."""
+        for rank in self._spanning.get(world, ())[:1]:
+            if isinstance(rank.world, PmiServer):
+                rank.world.complete_fence(values)
+
+    def end_world(self, world: str) -> None:
+        """End the ranks here of a world that spans nodes."""
+        self.retire(self._spanning.get(world, []).copy(), reason="its MPI world is no longer needed")
+
+    def world_of(self, rank: RankProcess) -> str | None:
+        """The name of the world, of those that span nodes, to which a rank belongs."""
+        return next((name for name, ranks in self._spanning.items() if rank in ranks), None)
 
     def trim(self, keep: int) -> None:
         """End idle ranks beyond `keep`: they hold memory."""
@@ -105,20 +140,30 @@ class RankPool:
         for zygote in self._zygotes.values():
             zygote.close()
 
+    def _start_part(self, order: RunGang) -> list[RankProcess]:
+        """Start the ranks here of a world that spans nodes."""
+        name = order.world
+        assert name is not None
+        world = PmiWorld(order.layout, order.part, name)
+        served = PmiServer(self._loop, world, lambda values: self._on_fence(name, values))
+        ranks = [self._start(order.profile, served, rank) for rank in order.ranks]
+        self._spanning[name] = ranks
+        return ranks.copy()
+
     def _start_world(self, profile: Profile, size: int) -> list[RankProcess]:
         if not self.plain_mpi:
-            served = PmiServer(self._loop, size)
+            served = PmiServer(self._loop, PmiWorld((size,)), lambda _: None)
             return [self._start(profile, served, rank) for rank in range(size)]
         ranks: list[RankProcess] = []
         world = PlainWorld(self._loop, self._run_directory, lambda rank, pid: self._pid_known(ranks[rank], pid))
         ranks += [self._start(profile, world, rank) for rank in range(size)]
-        world.start(rank_environment(profile))
+        world.start(rank_environment(profile, self._network))
         return ranks
 
     def _start(self, profile: Profile, world: PmiServer | PlainWorld | None = None, world_rank: int = 0) -> RankProcess:
         identifier = next(self._identifiers)
         ours, theirs = socket.socketpair()
-        log = self._run_directory / "logs" / f"rank-{identifier}.log"
+        log = self._log(f"rank-{identifier}.log")
         rank = RankProcess(identifier, profile, Connection(ours.detach()), log, world)
         self._ranks[identifier] = rank
         log_descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -129,12 +174,18 @@ class RankPool:
             world.expect(world_rank, theirs.fileno(), log_descriptor)
         else:
             pmi, env = world.connect(world_rank)
+            if world.spans_nodes:
+                env |= spanning_environment(self._address)
             zygote.start_rank(identifier, env, [theirs.fileno(), log_descriptor, pmi.fileno()])
             pmi.close()
         theirs.close()
         os.close(log_descriptor)
         self._loop.watch(rank.channel.fileno(), lambda: self._on_readable(rank))
         return rank
+
+    def _log(self, name: str) -> Path:
+        self._logs.mkdir(exist_ok=True, mode=0o700)
+        return self._logs / name
 
     def _hear_zygote(self, zygote: ZygoteProcess, message: dict[str, Any]) -> None:
         if "started" in message:
@@ -153,7 +204,9 @@ class RankPool:
 
     def _pid_known(self, rank: RankProcess, pid: int) -> None:
         rank.pid = pid
-        self._record("rank.started", pid=pid, profile=str(rank.profile), log=f"logs/{rank.log.name}")
+        self._record(
+            "rank.started", pid=pid, profile=str(rank.profile), log=str(rank.log.relative_to(self._run_directory))
+        )
         self._on_pid(rank)
 
     def _exited(self, pid: int, code: int) -> None:
@@ -195,6 +248,9 @@ class RankPool:
             for world in [world for world in worlds if rank in world]:
                 worlds.remove(world)
                 self.retire([peer for peer in world if peer is not rank], reason="a rank of its MPI world ended")
+        if (name := self.world_of(rank)) is not None:
+            peers = self._spanning.pop(name)
+            self.retire([peer for peer in peers if peer is not rank], reason="a rank of its MPI world ended")
 
 
 def _zygote_warning(zygote: ZygoteProcess, message: dict[str, Any]) -> str:

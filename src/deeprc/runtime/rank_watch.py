@@ -56,7 +56,11 @@ class RankWatch:
         rank.peak_bytes = max(rank.peak_bytes, rank.held_bytes)
         if bound_log(rank.log):
             rank.log_offset = 0
-            self._record("warning", task=gang.order.task, message=f"logs/{rank.log.name} was cut: {_TOO_LONG}")
+            self._record(
+                "warning",
+                task=gang.order.task,
+                message=f"{rank.log.relative_to(self._run_directory)} was cut: {_TOO_LONG}",
+            )
         if limit and rank.held_bytes > limit:
             self._exceeded(gang, rank)
 

@@ -36,13 +36,24 @@ class Demand:
 
 
 @dataclass(frozen=True)
+class Seat:
+    """Where one rank goes."""
+
+    node: str
+    cores: tuple[int, ...]
+    gpus: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Placement:
-    """Where a task's ranks go: for each rank the first of its cores, and its GPUs."""
+    """Where a task's ranks go: one seat for each. Ranks of a node follow each other."""
 
     task: str
-    node: str
-    slots: tuple[int, ...]
-    gpus: tuple[tuple[int, ...], ...]
+    seats: tuple[Seat, ...]
+
+    def by_node(self) -> dict[str, tuple[Seat, ...]]:
+        """The seats of each node, in rank order; the first node holds rank 0."""
+        return {node: tuple(seats) for node, seats in itertools.groupby(self.seats, key=lambda seat: seat.node)}
 
 
 @dataclass
@@ -51,53 +62,51 @@ class _Free:
     gpus: list[int]
     memory_bytes: int
 
+    @classmethod
+    def all_of(cls, node: Node) -> _Free:
+        return cls(list(range(node.cores)), list(range(node.gpus)), node.memory_bytes)
+
 
 class Scheduler:
     """Places ready tasks, the longest path first; smaller tasks fill what is left.
 
-    A task passed over `patience` times holds its node: nothing more is placed there until it fits. So small
-    tasks keep cores busy, and a large one cannot be put off for ever.
+    A gang goes on one node where it fits now, else on as few as hold it. A task passed over `patience` times holds
+    nodes enough for it: nothing more is placed there until it fits. So small tasks keep cores busy, and a large one
+    cannot be put off for ever. Nodes are placed upon once they are open; `all_open` opens them at once.
     """
 
-    def __init__(self, nodes: list[Node], *, patience: int = 16) -> None:
+    def __init__(self, nodes: list[Node], *, patience: int = 16, all_open: bool = True) -> None:
         self._nodes = {node.name: node for node in nodes}
-        self._free = {
-            node.name: _Free(list(range(node.cores)), list(range(node.gpus)), node.memory_bytes) for node in nodes
-        }
+        self._free: dict[str, _Free] = {}
         self._patience = patience
         self._ready: dict[str, Demand] = {}
         self._queue: list[tuple[float, int, str]] = []
         self._order = itertools.count()
         self._passed_over: dict[str, int] = {}
-        self._placed: dict[str, tuple[Demand, str, list[int], list[int]]] = {}
+        self._placed: dict[str, tuple[Demand, tuple[Seat, ...]]] = {}
+        for node in nodes if all_open else ():
+            self.open(node.name)
+
+    def open(self, node: str) -> None:
+        """Place tasks on a node from now on."""
+        if node in self._nodes:
+            self._free.setdefault(node, _Free.all_of(self._nodes[node]))
+
+    def remove(self, node: str) -> None:
+        """Forget a node that is lost. Tasks placed there have to be released as ever."""
+        self._nodes.pop(node, None)
+        self._free.pop(node, None)
 
     def check(self, demand: Demand) -> None:
-        """Refuse what no node of the allocation can ever give.
+        """Refuse what all nodes of the allocation together can never give.
 
         Raises:
             ResourceError: names the resource, what was asked and the most there is.
         """
-        most = max(self._nodes.values(), key=lambda node: node.cores)
-        if demand.cores > most.cores:
-            raise ResourceError(
-                f"{demand.ranks} ranks x {demand.threads} threads need {demand.cores} cores, and the largest node of "
-                f"this session has {most.cores}. Use at most {most.cores // demand.threads} ranks, or "
-                f"Session(cores={demand.cores}) to run more ranks than cores."
-            )
-        gpus = max(node.gpus for node in self._nodes.values())
-        if demand.gpus and not gpus:
-            raise ResourceError("this session has no GPU. Use gpus=0.")
-        if demand.ranks * demand.gpus > gpus:
-            raise ResourceError(
-                f"{demand.ranks} ranks x {demand.gpus} GPUs need {demand.ranks * demand.gpus}, and a node of this "
-                f"session has {gpus}. Use at most {gpus} ranks with one GPU each, or gpus=0."
-            )
-        memory = max(node.memory_bytes for node in self._nodes.values())
-        if demand.ranks * demand.memory_bytes > memory > 0:
-            raise ResourceError(
-                f"{demand.ranks} ranks x {demand.memory_bytes} bytes of memory are more than the {memory} bytes of a "
-                f"node. Use at most {memory // demand.ranks} bytes a rank."
-            )
+        nodes = list(self._nodes.values())
+        if not nodes or sum(_ranks_that_fit(node, demand) for node in nodes) >= demand.ranks:
+            return
+        raise ResourceError(_refusal(nodes, demand))
 
     def add(self, task: str, demand: Demand, priority: float = 0.0) -> None:
         """Add a task that is ready. Of equal priorities the first to come is the first to go."""
@@ -114,11 +123,16 @@ class Scheduler:
         """Give back what a placed task held."""
         if task not in self._placed:
             return
-        demand, node, cores, gpus = self._placed.pop(task)
-        free = self._free[node]
-        free.cores = sorted(free.cores + cores)
-        free.gpus = sorted(free.gpus + gpus)
-        free.memory_bytes += demand.ranks * demand.memory_bytes
+        demand, seats = self._placed.pop(task)
+        for seat in seats:
+            free = self._free.get(seat.node)
+            if free is not None:
+                free.cores += seat.cores
+                free.gpus += seat.gpus
+                free.memory_bytes += demand.memory_bytes
+        for node in {seat.node for seat in seats} & self._free.keys():
+            self._free[node].cores.sort()
+            self._free[node].gpus.sort()
 
     def place(self) -> list[Placement]:
         """Place what fits now, highest priority first.
@@ -135,13 +149,13 @@ class Scheduler:
             demand = self._ready.get(task)
             if demand is None:
                 continue
-            node = next((name for name in self._free if name not in held and self._fits(demand, name)), None)
-            if node is not None:
-                placements.append(self._take(task, demand, node))
+            shares = self._shares(demand, held)
+            if shares:
+                placements.append(self._take(task, demand, shares))
                 continue
             waiting.append(entry)
             if self._passed_over[task] >= self._patience:
-                held.add(self._node_for(demand))
+                held.update(self._nodes_for(demand))
         for entry in waiting:
             heapq.heappush(self._queue, entry)
             self._passed_over[entry[2]] += len(placements)
@@ -150,30 +164,96 @@ class Scheduler:
     def _has_cores(self) -> bool:
         return any(free.cores for free in self._free.values())
 
-    def _fits(self, demand: Demand, node: str) -> bool:
-        free = self._free[node]
-        return (
-            len(free.cores) >= demand.cores
-            and len(free.gpus) >= demand.ranks * demand.gpus
-            and (self._nodes[node].memory_bytes == 0 or free.memory_bytes >= demand.ranks * demand.memory_bytes)
-        )
+    def _room(self, node: str, demand: Demand) -> int:
+        """How many ranks of a task a node has room for now."""
+        free = self._free.get(node)
+        if free is None:
+            return 0
+        room = len(free.cores) // demand.threads
+        if demand.gpus:
+            room = min(room, len(free.gpus) // demand.gpus)
+        if demand.memory_bytes and self._nodes[node].memory_bytes:
+            room = min(room, free.memory_bytes // demand.memory_bytes)
+        return room
 
-    def _node_for(self, demand: Demand) -> str:
-        """The node that will fit a waiting task soonest: the one with the most free cores that could ever."""
-        able = [node for node in self._nodes.values() if node.cores >= demand.cores]
-        return max(able, key=lambda node: len(self._free[node.name].cores)).name
+    def _shares(self, demand: Demand, held: set[str]) -> list[tuple[str, int]]:
+        """Which node takes how many ranks: one node that has room for all, else the fewest; empty if not now."""
+        rooms: list[tuple[int, str]] = []
+        for node in self._free:
+            if node not in held:
+                room = self._room(node, demand)
+                if room >= demand.ranks:
+                    return [(node, demand.ranks)]
+                rooms.append((room, node))
+        if sum(room for room, _ in rooms) < demand.ranks:
+            return []
+        shares, left = [], demand.ranks
+        for room, node in sorted(rooms, key=lambda entry: -entry[0]):
+            shares.append((node, min(room, left)))
+            left -= shares[-1][1]
+            if not left:
+                break
+        return shares
 
-    def _take(self, task: str, demand: Demand, node: str) -> Placement:
-        free = self._free[node]
-        cores, free.cores = free.cores[: demand.cores], free.cores[demand.cores :]
-        count = demand.ranks * demand.gpus
-        gpus, free.gpus = free.gpus[:count], free.gpus[count:]
-        free.memory_bytes -= demand.ranks * demand.memory_bytes
+    def _nodes_for(self, demand: Demand) -> list[str]:
+        """The nodes that will fit a waiting task soonest: those with the most room now that ever could."""
+        by_room = sorted(self._nodes, key=lambda node: -self._room(node, demand))
+        for node in by_room:
+            if _ranks_that_fit(self._nodes[node], demand) >= demand.ranks:
+                return [node]
+        nodes, left = [], demand.ranks
+        for node in by_room:
+            if left > 0:
+                nodes.append(node)
+                left -= _ranks_that_fit(self._nodes[node], demand)
+        return nodes
+
+    def _take(self, task: str, demand: Demand, shares: list[tuple[str, int]]) -> Placement:
+        seats: list[Seat] = []
+        for node, ranks in shares:
+            free = self._free[node]
+            free.memory_bytes -= ranks * demand.memory_bytes
+            for _ in range(ranks):
+                cores, free.cores = free.cores[: demand.threads], free.cores[demand.threads :]
+                gpus, free.gpus = free.gpus[: demand.gpus], free.gpus[demand.gpus :]
+                seats.append(Seat(node, tuple(cores), tuple(gpus)))
         self.drop(task)
-        self._placed[task] = (demand, node, cores, gpus)
-        return Placement(
-            task,
-            node,
-            slots=tuple(cores[:: demand.threads]),
-            gpus=tuple(tuple(gpus[rank * demand.gpus : (rank + 1) * demand.gpus]) for rank in range(demand.ranks)),
+        placement = Placement(task, tuple(seats))
+        self._placed[task] = demand, placement.seats
+        return placement
+
+
+def _ranks_that_fit(node: Node, demand: Demand) -> int:
+    """How many ranks of a task an empty node holds."""
+    room = node.cores // demand.threads
+    if demand.gpus:
+        room = min(room, node.gpus // demand.gpus)
+    if demand.memory_bytes and node.memory_bytes:
+        room = min(room, node.memory_bytes // demand.memory_bytes)
+    return room
+
+
+def _refusal(nodes: list[Node], demand: Demand) -> str:
+    """Which resource falls short, and what to do."""
+    cores = sum(node.cores for node in nodes)
+    have = f"the {len(nodes)} nodes of this session have" if len(nodes) > 1 else "the largest node of this session has"
+    most = sum(node.cores // demand.threads for node in nodes)
+    if most < demand.ranks:
+        enough = -(-demand.ranks // len(nodes)) * demand.threads
+        return (
+            f"{demand.ranks} ranks x {demand.threads} threads need {demand.cores} cores, and {have} {cores}. "
+            f"Use at most {most} ranks, or Session(cores={enough}) to run more ranks than cores."
         )
+    gpus = sum(node.gpus for node in nodes)
+    if demand.gpus and not gpus:
+        return "this session has no GPU. Use gpus=0."
+    most = sum(_ranks_that_fit(node, demand) for node in nodes)
+    if demand.gpus and sum(node.gpus // demand.gpus for node in nodes) < demand.ranks:
+        return (
+            f"{demand.ranks} ranks x {demand.gpus} GPUs need {demand.ranks * demand.gpus}, and {have} {gpus}. "
+            f"Use at most {most} ranks, or gpus=0."
+        )
+    return (
+        f"{demand.ranks} ranks x {demand.memory_bytes} bytes of memory do not fit: {have} "
+        f"{sum(node.memory_bytes for node in nodes)} bytes. Use at most {most} ranks, or less memory a rank."
+    )

@@ -26,15 +26,12 @@ _THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 
-# A run of one node stays on it: GLOO, and MPICH by UCX or libfabric, would listen on every interface.
-_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "UCX_NET_DEVICES": "lo", "FI_TCP_IFACE": "lo"}
 
-
-def rank_environment(profile: Profile) -> dict[str, str]:
-    """The environment in which libraries are imported for ranks of a profile."""
+def rank_environment(profile: Profile, network: dict[str, str]) -> dict[str, str]:
+    """The environment in which libraries are imported for ranks of a profile (`network_environment`)."""
     threads = dict.fromkeys(_THREAD_VARIABLES, str(profile.threads))
     defaults = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
-    return {**defaults, **os.environ, **threads, **_LOOPBACK, "PYTHONUNBUFFERED": "1"}
+    return {**defaults, **os.environ, **threads, **network, "PYTHONUNBUFFERED": "1"}
 
 
 class ZygoteProcess:
@@ -49,6 +46,8 @@ class ZygoteProcess:
         profile: Profile,
         modules: tuple[str, ...],
         run_directory: Path,
+        log: Path,
+        network: dict[str, str],
         on_message: Callable[[ZygoteProcess, dict[str, Any]], None],
     ) -> None:
         self.profile = profile
@@ -58,14 +57,14 @@ class ZygoteProcess:
         self._loop = loop
         self._on_message = on_message
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with (run_directory / "logs" / f"zygote-{profile.family}-{profile.threads}.log").open("ab") as log:
+        with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deeprc.runtime.zygote", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=rank_environment(profile),
+                stdout=output,
+                stderr=output,
+                env=rank_environment(profile, network),
             )
         theirs.close()
         self._send(path=sys.path, modules=list(modules), run_directory=str(run_directory))

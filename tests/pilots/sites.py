@@ -1,0 +1,102 @@
+"""The sites that the contract is tried at: how a test starts, harms and inspects each of them.
+
+A pilot joins the suite by a class here and its name in `SITES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+import pytest
+
+import deeprc as rc
+
+
+class Site(Protocol):
+    """One pilot and what stands behind it."""
+
+    def start(self) -> None:
+        """Start the site's service, once for all tests; skips them, with the reason, where it cannot be had."""
+        ...
+
+    def stop(self) -> None:
+        """Stop what `start` started."""
+        ...
+
+    def session(self, run_dir: Path, *, nodes: int = 2, cores: int = 2) -> rc.Session:
+        """A session of that many nodes, with that many cores on each."""
+        ...
+
+    def kill_agent(self, session: rc.Session, node: str) -> None:
+        """End a node's agent as a crash would, in mid-task."""
+        ...
+
+    def leftovers(self, session: rc.Session) -> list[str]:
+        """What a closed session has left at the site, in words: processes, jobs, files outside the run directory."""
+        ...
+
+
+class LocalSite:
+    """This machine, pretending to be several nodes."""
+
+    def start(self) -> None:
+        return
+
+    def stop(self) -> None:
+        return
+
+    def session(self, run_dir: Path, *, nodes: int = 2, cores: int = 2) -> rc.Session:
+        return rc.Session("local", nodes=nodes, cores=cores, run_dir=run_dir)
+
+    def kill_agent(self, session: rc.Session, node: str) -> None:
+        [agent] = agents_of(session, node)
+        agent.kill()
+
+    def leftovers(self, session: rc.Session) -> list[str]:
+        return [f"process {process.pid}: {process.cmdline()}" for process in processes_of(session)]
+
+
+def agents_of(session: rc.Session, node: str) -> list[psutil.Process]:
+    """The agents of a node that run on this machine, whoever started them."""
+    marks = ["deeprc.runtime.agent", str(session.run_directory), node]
+    return [process for process in processes_of(session) if set(marks) <= set(process.cmdline())]
+
+
+def processes_of(session: rc.Session) -> list[psutil.Process]:
+    """Processes on this machine, this one apart, that name a session's run directory or have a log of it open."""
+    directory = str(session.run_directory)
+    found = []
+    for process in psutil.process_iter():
+        try:
+            names = [*process.cmdline(), *(file.path for file in process.open_files())]
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if process.pid != psutil.Process().pid and any(name.startswith(directory) for name in names):
+            found.append(process)
+    return found
+
+
+def shared_memory_of(processes: list[psutil.Process]) -> set[Path]:
+    """Segments in /dev/shm that processes of this user have open and that still have a name."""
+    found = set()
+    for process in processes:
+        for entry in Path(f"/proc/{process.pid}/fd").iterdir():
+            target = entry.readlink()
+            if target.parent == Path("/dev/shm") and target.exists():
+                found.add(target)
+    return found
+
+
+SITES: dict[str, type[Site]] = {"local": LocalSite}
+
+
+@pytest.fixture(scope="session", params=sorted(SITES))
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Each site in turn, its service running."""
+    site = SITES[request.param]()
+    site.start()
+    yield site
+    site.stop()
