@@ -26,6 +26,7 @@ class Loop:
         # Not zmq.Poller: it describes all its sources anew each time, which costs more than a small task.
         self._poll = select.poll()
         self._watched: dict[int, Callback] = {}
+        self._new: set[int] = set()
         self._sockets: dict[Any, Callback] = {}
         self._after_turn: list[Callback] = []
         self._timers: list[tuple[float, int, Callback]] = []
@@ -36,6 +37,7 @@ class Loop:
         """Call back while `source`, a descriptor or a ZeroMQ socket, can be read."""
         if isinstance(source, int):
             self._watched[source] = callback
+            self._new.add(source)
         else:
             self._sockets[source] = callback
         self._poll.register(_descriptor(source), select.POLLIN)
@@ -70,9 +72,11 @@ class Loop:
         self._running = True
         self._end_turn()
         while self._running:
+            self._new.clear()
             for descriptor, _ in self._poll.poll(self._wait_ms()):
                 callback = self._watched.get(descriptor)
-                if callback is not None and self._running:
+                # A descriptor closed by an earlier callback may be another's by now: that one was not polled yet.
+                if callback is not None and descriptor not in self._new and self._running:
                     callback()
             for socket, callback in list(self._sockets.items()):
                 if self._running and _can_be_read(socket):
