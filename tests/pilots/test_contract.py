@@ -160,8 +160,8 @@ def meet_the_second_time(comm: rc.Communicator, directory: str) -> int:
 def test_a_node_lost_in_mid_task(site: Site, tmp_path: Path, comm: Any) -> None:
     """What ran there fails, naming it; a gang that spans it is retried on what is left; the rest goes on."""
     with site.session(tmp_path / "run", nodes=2, cores=3) as session:
-        kept = session.submit(wait_for, str(tmp_path / "release"), ranks=2, comm=None)
-        lost = session.submit(time.sleep, 600, ranks=2, comm=None)
+        kept = session.submit(wait_for, str(tmp_path / "release"), threads=2)
+        lost = session.submit(time.sleep, 600, threads=2)
         spanning = session.submit(meet_the_second_time, str(tmp_path), ranks=2, comm=comm, retries=1)
         assert faults.wait_until(lambda: len(list(tmp_path.glob("rank?"))) == 2, timeout_s=TASK_S)
         [node] = {place["node"] for place in places(session, lost.task)}
@@ -181,7 +181,7 @@ def test_a_node_lost_in_mid_task(site: Site, tmp_path: Path, comm: Any) -> None:
         }
         with pytest.raises(ResourceError, match="has 3"):
             session.submit(pids, ranks=4, comm="mpi")
-    assert site.leftovers(session) == []
+    assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=30), site.leftovers(session)
 
 
 def test_without_any_node_left_nothing_hangs(site: Site, tmp_path: Path) -> None:
