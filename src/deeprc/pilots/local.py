@@ -63,10 +63,8 @@ def start_agent(node: Node, run_directory: Path, launcher: Sequence[str] = ()) -
 
     It ends when its standard input does, so also when this process is killed.
     """
-    logs = run_directory / "logs" / node.name
-    logs.mkdir(mode=0o700, exist_ok=True)
     agent = [sys.executable, "-m", "deeprc.runtime.agent", str(run_directory), node.name, str(node.cores)]
-    with (logs / "agent.log").open("ab") as log:
+    with (run_directory / "logs" / f"agent-{node.name}.log").open("ab") as log:
         return subprocess.Popen(
             [*launcher, *agent],
             stdin=subprocess.PIPE,

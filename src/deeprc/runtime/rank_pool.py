@@ -45,8 +45,7 @@ class RankPool:
     ) -> None:
         self._loop = loop
         self._run_directory = run_directory
-        # The logs of all nodes lie in one directory.
-        self._logs = run_directory / "logs" / node
+        self._node = node
         self._address = address
         self._network = network_environment(address)
         self._record = record
@@ -65,7 +64,7 @@ class RankPool:
         """The zygote of a profile, started if it is not there."""
         zygote = self._zygotes.get(profile)
         if zygote is None:
-            log = self._log(f"zygote-{profile.family}-{profile.threads}.log")
+            log = self._log("zygote", f"{profile.family}-{profile.threads}")
             zygote = ZygoteProcess(
                 self._loop, profile, modules, self._run_directory, log, self._network, self._hear_zygote
             )
@@ -163,7 +162,7 @@ class RankPool:
     def _start(self, profile: Profile, world: PmiServer | PlainWorld | None = None, world_rank: int = 0) -> RankProcess:
         identifier = next(self._identifiers)
         ours, theirs = socket.socketpair()
-        log = self._log(f"rank-{identifier}.log")
+        log = self._log("rank", str(identifier))
         rank = RankProcess(identifier, profile, Connection(ours.detach()), log, world)
         self._ranks[identifier] = rank
         log_descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -183,9 +182,9 @@ class RankPool:
         self._loop.watch(rank.channel.fileno(), lambda: self._on_readable(rank))
         return rank
 
-    def _log(self, name: str) -> Path:
-        self._logs.mkdir(exist_ok=True, mode=0o700)
-        return self._logs / name
+    def _log(self, process: str, name: str) -> Path:
+        """The log of a process; those of all nodes lie in one directory."""
+        return self._run_directory / "logs" / f"{process}-{self._node}-{name}.log"
 
     def _hear_zygote(self, zygote: ZygoteProcess, message: dict[str, Any]) -> None:
         if "started" in message:
@@ -204,9 +203,7 @@ class RankPool:
 
     def _pid_known(self, rank: RankProcess, pid: int) -> None:
         rank.pid = pid
-        self._record(
-            "rank.started", pid=pid, profile=str(rank.profile), log=str(rank.log.relative_to(self._run_directory))
-        )
+        self._record("rank.started", pid=pid, profile=str(rank.profile), log=f"logs/{rank.log.name}")
         self._on_pid(rank)
 
     def _exited(self, pid: int, code: int) -> None:

@@ -59,7 +59,7 @@ class RankWatch:
             self._record(
                 "warning",
                 task=gang.order.task,
-                message=f"{rank.log.relative_to(self._run_directory)} was cut: {_TOO_LONG}",
+                message=f"logs/{rank.log.name} was cut: {_TOO_LONG}",
             )
         if limit and rank.held_bytes > limit:
             self._exceeded(gang, rank)
