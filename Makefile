@@ -5,7 +5,7 @@ OUT    ?= demo-out
 BIN    := $(VENV)/bin
 TORCH  := torch==2.13.0
 
-.PHONY: env demo test test-fast check format bench clean
+.PHONY: env demo test test-fast check format bench bench-env clean
 
 env: $(VENV)/.ready
 
@@ -34,8 +34,17 @@ format: env
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Systems that benchmarks compare with, each in an environment of its own: their pins and ours do not fit together.
+bench-env:
+	for file in benchmarks/requirements-*.txt; do \
+	  name=$${file#benchmarks/requirements-}; \
+	  venv=.venv-bench-$${name%.txt}; \
+	  $(PYTHON) -m venv $$venv && $$venv/bin/pip install --quiet --disable-pip-version-check -r $$file || exit 1; \
+	done
+
 bench: env
 	$(BIN)/deeprc bench pipeline --json benchmarks/pipeline.json
+	$(BIN)/deeprc bench tasks --json benchmarks/tasks.json
 	$(BIN)/python benchmarks/fill_tables.py
 
 clean:

@@ -24,3 +24,14 @@ def pipeline(
     from deeprc.cli.bench_pipeline import main
 
     main(json, rounds=rounds)
+
+
+@app.command()
+def tasks(
+    json: Annotated[Path, typer.Option("--json", help="File for the measurements.")],
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians are reported.")] = 3,
+) -> None:
+    """Throughput and latency of small tasks, beside other systems."""
+    from deeprc.cli.bench_tasks import main
+
+    main(json, rounds=rounds)
