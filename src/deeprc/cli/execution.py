@@ -46,11 +46,12 @@ def execute(
             for future in session.run(pipeline).values():
                 future.exception()
     finally:
-        _tell_outcome(console, progress, session.run_directory, out)
+        tell_outcome(console, progress, session.run_directory, out)
     return 0 if progress.all_succeeded else 1
 
 
-def _tell_outcome(console: Console, progress: Progress, run_directory: Path, out: Path | None) -> None:
+def tell_outcome(console: Console, progress: Progress, run_directory: Path, out: Path | None) -> None:
+    """Print a run's results, and write its report and summary."""
     if progress.tasks:
         console.print(result_table(progress))
         console.print(*failures(progress), sep="\n", end="")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from deeprc.cli import submission
 from deeprc.errors import SpecError
 
 
@@ -14,6 +15,7 @@ def run(
     pipeline: Annotated[Path, typer.Argument(help="The pipeline, a YAML file.")],
     on: Annotated[str | None, typer.Option(help="The pilot that gets the nodes; default: the file's.")] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="Cores of a node; default: the file's.")] = None,
+    nodes: submission.Nodes = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
     ] = None,
@@ -23,19 +25,34 @@ def run(
     run_dir: Annotated[
         Path | None, typer.Option(help="The run's directory; default: a new one in deeprc-runs.")
     ] = None,
+    time: submission.Time = None,
+    partition: submission.Partition = None,
+    account: submission.Account = None,
+    qos: submission.Qos = None,
+    sbatch_option: submission.SbatchOptions = None,
+    detach: submission.Detach = False,
 ) -> None:
     """Run a pipeline: all of it is checked, then its tasks run, then its report is written.
 
+    With --on slurm on a login node a job is submitted and followed; Ctrl-C cancels it.
+
     Exit code: 0 all tasks succeeded, 1 some did not, 2 refused before any work, 130 interrupted.
     """
-    from deeprc.cli.execution import execute
     from deeprc.spec import load_pipeline
 
-    loaded = load_pipeline(pipeline, parse_settings(settings or []), session={"pilot": on, "cores": cores})
-    raise typer.Exit(execute(loaded, run_directory=run_dir, out=out))
+    asked = submission.asked_session(
+        pilot=on,
+        cores=cores,
+        nodes=nodes,
+        time=time,
+        options={"partition": partition, "account": account, "qos": qos},
+        sbatch_options=sbatch_option,
+    )
+    loaded = load_pipeline(pipeline, parse_settings(settings or []), session=asked)
+    raise typer.Exit(submission.run_or_submit(loaded, asked=asked, detach=detach, run_directory=run_dir, out=out))
 
 
-def parse_settings(settings: list[str]) -> dict[str, object]:
+def parse_settings(settings: list[str], *, option: str = "--set") -> dict[str, Any]:
     """ "horizon=48" as {"horizon": 48}: the value is read as the file's values are.
 
     Raises:
@@ -43,10 +60,10 @@ def parse_settings(settings: list[str]) -> dict[str, object]:
     """
     from deeprc.spec.loading import parse_value
 
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name:
-            raise SpecError(f"--set takes name=value, got {setting!r}")
+            raise SpecError(f"{option} takes name=value, got {setting!r}")
         values[name] = parse_value(text)
     return values

@@ -2,11 +2,12 @@
 
 from deeprc.journal.artifacts import ForecastPlot, Hydrograph, MetricTable, record_artifact
 from deeprc.journal.directories import new_run_directory, runs_root
-from deeprc.journal.reader import RunRecord, list_runs, read_run
+from deeprc.journal.reader import EventTail, RunRecord, list_runs, read_run
 from deeprc.journal.recorder import progress, record, set_sink
 from deeprc.journal.writer import JournalWriter, write_json, write_text
 
 __all__ = [
+    "EventTail",
     "ForecastPlot",
     "Hydrograph",
     "JournalWriter",

@@ -52,6 +52,25 @@ def read_run(directory: Path) -> RunRecord:
     )
 
 
+class EventTail:
+    """The events of a run that goes on, also before it has begun: each call of `read` gives those that are new."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "events.jsonl"
+        self._offset = 0
+
+    def read(self) -> list[Event]:
+        """Events whose lines have been written whole since the last call."""
+        if not self._path.is_file():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
+
+
 def _complete_events(path: Path) -> Iterator[Event]:
     with path.open("rb") as lines:
         for line in lines:

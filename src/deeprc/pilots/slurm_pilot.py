@@ -155,7 +155,7 @@ def slurm_says(*command: str) -> str:
     except subprocess.TimeoutExpired:
         raise ResourceError(f"`{' '.join(command)}` did not answer within {_ANSWER_S:.0f} s") from None
     if done.returncode != 0:
-        raise ResourceError(f"`{' '.join(command)}` failed: {done.stderr.strip() or done.returncode}")
+        raise ResourceError(f"{command[0]} failed: {done.stderr.strip() or f'exit code {done.returncode}'}")
     return done.stdout
 
 

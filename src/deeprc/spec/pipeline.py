@@ -18,7 +18,7 @@ from deeprc.spec.function import absolute_reference, resolve
 from deeprc.spec.imports import known_arguments
 from deeprc.spec.refusal import Problem, Refusal
 from deeprc.spec.signature import check_call
-from deeprc.spec.task import Bytes, Count, CountOrNone, Frozen, TaskName, TaskSpec
+from deeprc.spec.task import Bytes, Count, CountOrNone, Frozen, TaskName, TaskSpec, Walltime
 
 
 class SessionSpec(Frozen):
@@ -29,14 +29,20 @@ class SessionSpec(Frozen):
     gpus: CountOrNone | None = Field(default=None, description="GPUs of each node; default: all it offers.")
     memory_bytes: Bytes | None = Field(default=None, description='Memory of each node, such as "16GiB".')
     nodes: Count | None = Field(default=None, description="Nodes of the allocation; default: all the pilot has.")
+    time_s: Walltime | None = Field(default=None, description='Time limit of a job, such as "2h" or "2:00:00".')
+    options: dict[str, str | int | bool] | None = Field(
+        default=None, description="Options of the site for a job: those of sbatch, such as `{partition: gpu}`."
+    )
 
     def replaced(self, **fields: Any) -> SessionSpec:
-        """The same session with some fields replaced; None leaves a field as it is.
+        """The same session with some fields replaced; None leaves a field as it is, options are added to those there.
 
         Raises:
             SpecError: an unknown field or a wrong value.
         """
         changed = {name: value for name, value in fields.items() if value is not None}
+        if "options" in changed:
+            changed["options"] = {**(self.options or {}), **changed["options"]}
         return SessionSpec(**{**self.model_dump(), **changed})
 
 

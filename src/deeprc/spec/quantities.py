@@ -8,6 +8,7 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 8640
 BYTES = {"B": 1, **{f"{prefix}iB": 1024 ** (power + 1) for power, prefix in enumerate("KMGT")}} | {
     f"{prefix}B": 1000 ** (power + 1) for power, prefix in enumerate(("k", "M", "G", "T"))
 }
+_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)")
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 
 
@@ -20,6 +21,19 @@ def seconds(given: object) -> object:
     if not isinstance(given, str):
         return given
     return _sum(given, SECONDS, "a duration such as '90s', '10m' or '1h 30m'")
+
+
+def walltime_seconds(given: object) -> object:
+    """Seconds of a duration like "2h", or of one as batch systems write it: "2:00:00", "1-12:00:00".
+
+    Raises:
+        ValueError: text that is neither.
+    """
+    match = _CLOCK.fullmatch(given) if isinstance(given, str) else None
+    if match is None:
+        return seconds(given)
+    days, hours, minutes, rest = (int(part or 0) for part in match.groups())
+    return float(days * 86400 + hours * 3600 + minutes * 60 + rest)
 
 
 def size_bytes(given: object) -> object:

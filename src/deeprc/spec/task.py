@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from deeprc.spec.function import reference_to
-from deeprc.spec.quantities import seconds, size_bytes
+from deeprc.spec.quantities import seconds, size_bytes, walltime_seconds
 from deeprc.spec.refusal import from_pydantic
 
 Backend = Literal["auto", "solo", "mpi", "gloo", "nccl"]
@@ -17,6 +17,7 @@ TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_le
 Count = Annotated[int, Field(strict=True, ge=1)]
 CountOrNone = Annotated[int, Field(strict=True, ge=0)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False), BeforeValidator(seconds)]
+Walltime = Annotated[float, Field(strict=True, ge=60, allow_inf_nan=False), BeforeValidator(walltime_seconds)]
 Bytes = Annotated[int, Field(strict=True, ge=1), BeforeValidator(size_bytes)]
 
 

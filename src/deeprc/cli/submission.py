@@ -1,0 +1,141 @@
+"""Running a pipeline where the user asked for it: here, or in a job of Slurm that is submitted and followed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from deeprc.errors import ResourceError, SpecError
+from deeprc.spec import Pipeline
+
+Nodes = Annotated[int | None, typer.Option(min=1, help="Nodes; default: the file's, or all the pilot has.")]
+Time = Annotated[str | None, typer.Option(help="Time limit of the job, such as 2h or 2:00:00.", show_default=False)]
+Partition = Annotated[str | None, typer.Option(help="Partition of the job.")]
+Account = Annotated[str | None, typer.Option(help="Account that the job is charged to.")]
+Qos = Annotated[str | None, typer.Option("--qos", help="Quality of service of the job.")]
+SbatchOptions = Annotated[
+    list[str] | None,
+    typer.Option("--sbatch-option", metavar="NAME=VALUE", help="Any other option of sbatch; may be repeated."),
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Submit the job and do not follow it.")]
+
+
+def asked_session(
+    *,
+    pilot: str | None,
+    cores: int | None,
+    nodes: int | None,
+    time: str | None,
+    options: Mapping[str, str | None],
+    sbatch_options: list[str] | None,
+) -> dict[str, Any]:
+    """Fields of a SessionSpec as the command line gives them; None where it says nothing.
+
+    Raises:
+        SpecError: a time or an option that cannot be read.
+    """
+    from deeprc.cli.run import parse_settings
+    from deeprc.spec.quantities import walltime_seconds
+
+    try:
+        time_s = walltime_seconds(time)
+    except ValueError as error:
+        raise SpecError(f"--time {error}, or as Slurm writes it, '2:00:00'") from None
+    given = {name: value for name, value in options.items() if value is not None}
+    given |= parse_settings(sbatch_options or [], option="--sbatch-option")
+    return {"pilot": pilot, "cores": cores, "nodes": nodes, "time_s": time_s, "options": given or None}
+
+
+def run_or_submit(
+    pipeline: Pipeline,
+    *,
+    asked: Mapping[str, Any],
+    detach: bool = False,
+    run_directory: Path | None = None,
+    out: Path | None = None,
+) -> int:
+    """Run a checked pipeline, or submit it to Slurm and follow it; returns the exit code.
+
+    Raises:
+        SpecError: refused before any work: `asked` has what only a job can have, and none will be submitted.
+        KeyboardInterrupt: the run, or the job, has been ended.
+    """
+    from deeprc.cli.execution import execute
+    from deeprc.pilots.slurm_job import inside_a_job
+
+    job = inside_a_job()
+    if pipeline.session.pilot == "slurm" and job is None:
+        return submit(pipeline, run_directory=run_directory, out=out, detach=detach)
+    if detach or asked.get("time_s") or asked.get("options"):
+        why = f"this is job {job} already" if job else f"the pilot {pipeline.session.pilot!r} submits none"
+        raise SpecError(f"--time, --detach and options of sbatch are for a job that is submitted, and {why}")
+    return execute(pipeline, run_directory=run_directory, out=out)
+
+
+def submit(pipeline: Pipeline, *, run_directory: Path | None, out: Path | None, detach: bool) -> int:
+    """Submit the run as a job, and follow it unless told otherwise."""
+    from deeprc.cli.views import console_for_results
+    from deeprc.pilots import slurm_job
+
+    pipeline.functions()
+    if run_directory and (run_directory / "events.jsonl").exists():
+        raise SpecError(f"{run_directory} already holds a run; give --run-dir a new directory, or leave it out")
+    job, directory = slurm_job.submit(pipeline, run_directory, out)
+    console = console_for_results()
+    console.print(f"Job {job} submitted; its run: {directory}", soft_wrap=True, highlight=False)
+    return 0 if detach else follow(job, directory, out, console)
+
+
+def follow(job: str, run_directory: Path, out: Path | None, console: Console) -> int:
+    """Show the job's states and its run's progress until it has ended; returns the exit code of the run.
+
+    Raises:
+        KeyboardInterrupt: the job has been cancelled.
+        ResourceError: Slurm ended the job, and says why.
+    """
+    from deeprc.cli.execution import tell_outcome
+    from deeprc.cli.progress import Progress
+    from deeprc.cli.views import view_for
+    from deeprc.pilots import slurm_job
+    from deeprc.pilots.slurm import Job, outcome
+
+    progress, ended = Progress(), None
+    try:
+        with view_for(console, progress) as view:
+            for news in slurm_job.follow(job, run_directory):
+                if isinstance(news, Job):
+                    ended = news
+                elif isinstance(news, slurm_job.JobState):
+                    console.print(f"Job {job}: {news.state} ({news.reason})", soft_wrap=True, highlight=False)
+                else:
+                    view.show(news)
+    except KeyboardInterrupt:
+        console.print(f"Cancelling job {job}; Ctrl-C again leaves it to itself.", highlight=False)
+        slurm_job.cancel(job)
+        for _ in slurm_job.follow(job, run_directory):
+            continue
+        raise
+    assert ended is not None
+    if progress.tasks:
+        tell_outcome(console, progress, run_directory, out)
+    code, words = outcome(ended)
+    code = _EXIT_CODES.get(progress.status) if code is None and ended.state == "FORGOTTEN" else code
+    if code is None or (code != 0 and not progress.tasks):
+        log = run_directory / slurm_job.LOG_FILE
+        raise ResourceError(f"job {job} {words}. {last_words(log)}")
+    return code
+
+
+_EXIT_CODES = {"succeeded": 0, "failed": 1, "interrupted": 130}
+
+
+def last_words(log: Path) -> str:
+    """What a job's log says at its end."""
+    if not log.is_file():
+        return f"It wrote no {log}: do compute nodes share that file system?"
+    lines = log.read_text(errors="replace").strip().splitlines()[-10:]
+    return "\n".join([f"{log} ends with:", *lines]) if lines else f"{log} is empty."

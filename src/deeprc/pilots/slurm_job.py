@@ -1,0 +1,123 @@
+"""A run as a job of Slurm: submitted from a login node, followed by what Slurm and the run's journal say."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deeprc.errors import ResourceError
+from deeprc.journal import EventTail, new_run_directory, write_json
+from deeprc.journal.events import Event
+from deeprc.pilots.slurm import Job, batch_script, forgotten, parse_job, parse_submission, submission_options
+from deeprc.pilots.slurm_pilot import slurm_says
+from deeprc.spec import Pipeline, dump_pipeline
+
+PIPELINE_FILE = "pipeline.yaml"
+SCRIPT_FILE = "job.sh"
+LOG_FILE = "logs/job.log"
+_LOOK_EVERY_S = (1.0, 15.0)
+_EVENTS_EVERY_S = 0.3
+
+
+@dataclass(frozen=True)
+class JobState:
+    """How a job that has not ended stands, and why."""
+
+    state: str
+    reason: str
+
+
+def inside_a_job() -> str | None:
+    """The id of the job that this process belongs to."""
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def submit(pipeline: Pipeline, run_directory: Path | None, out: Path | None) -> tuple[str, Path]:
+    """Submit the run of a pipeline that has been checked; gives the job's id and the run's directory.
+
+    The pipeline is written there as it is now, so that a file edited while the job waits changes nothing.
+
+    Raises:
+        ResourceError: Slurm refuses the job, with what it said; nothing is left then.
+    """
+    directory = run_directory.absolute() if run_directory else new_run_directory()
+    logs = directory / "logs"
+    logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory.chmod(0o700)
+    options = submission_options(pipeline.name, pipeline.session, str(directory / LOG_FILE))
+    (directory / PIPELINE_FILE).write_text(dump_pipeline(pipeline))
+    script = directory / SCRIPT_FILE
+    sbatch = ["sbatch", "--parsable", *options, str(script)]
+    script.write_text(batch_script(_command(directory, out), _environment(), sbatch))
+    script.chmod(0o700)
+    try:
+        job = parse_submission(slurm_says(*sbatch))
+    except ResourceError:
+        for path in (script, directory / PIPELINE_FILE):
+            path.unlink()
+        logs.rmdir()
+        directory.rmdir()
+        raise
+    write_json(directory / "job.json", {"site": "slurm", "job": job})
+    return job, directory
+
+
+def _command(directory: Path, out: Path | None) -> list[str]:
+    results = ["--out", str(out.absolute())] if out else []
+    run = [sys.executable, "-m", "deeprc.cli.main", "run", str(directory / PIPELINE_FILE)]
+    return [*run, "--run-dir", str(directory), *results]
+
+
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    return {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def cancel(job: str) -> None:
+    """Have Slurm end the job, whether it waits or runs.
+
+    Raises:
+        ResourceError: Slurm does not take the order.
+    """
+    slurm_says("scancel", job)
+
+
+def follow(job: str, run_directory: Path) -> Iterator[Event | JobState | Job]:
+    """What happens, as it does: the job's states, the events of its run, and at last the job as it ended."""
+    tail = EventTail(run_directory)
+    told: JobState | None = None
+    pause_s, due = _LOOK_EVERY_S[0], 0.0
+    while True:
+        events = tail.read()
+        yield from events
+        if any(event["kind"] == "run.finished" for event in events):
+            pause_s, due = _LOOK_EVERY_S[0], 0.0
+        if time.monotonic() >= due:
+            seen = _look_at(job)
+            if isinstance(seen, Job):
+                yield from tail.read()
+                yield seen
+                return
+            if seen != told:
+                yield seen
+                told, pause_s = seen, _LOOK_EVERY_S[0]
+            due, pause_s = time.monotonic() + pause_s, min(pause_s * 1.5, _LOOK_EVERY_S[1])
+        time.sleep(_EVENTS_EVERY_S)
+
+
+def _look_at(job: str) -> JobState | Job:
+    """The job once it has ended, else how it stands. That Slurm gives no answer just now is told like a state."""
+    try:
+        seen = parse_job(slurm_says("scontrol", "show", "job", "--details", job))
+    except ResourceError as error:
+        if "Invalid job id" in str(error):
+            return forgotten(job)
+        return JobState("state unknown", str(error).splitlines()[0])
+    if seen.ended:
+        return seen
+    nodes = ",".join(node.name for node in seen.nodes)
+    return JobState(seen.state, f"on {nodes}" if nodes else seen.reason)
