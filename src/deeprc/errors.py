@@ -44,6 +44,10 @@ class JournalError(DeepRCError, RuntimeError):
     """A run directory is absent, unreadable or not a run's."""
 
 
+class JobError(DeepRCError, RuntimeError):
+    """The site ended the job of a run: at its time limit, by a cancellation, with a node. The message says why."""
+
+
 class SessionClosedError(DeepRCError, RuntimeError):
     """Work was submitted to a session that has ended."""
 

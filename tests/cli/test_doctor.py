@@ -73,7 +73,7 @@ def test_programs_are_asked_for_what_they_know() -> None:
     found = by_name(
         Probe(
             which=lambda program: f"/bin/{program}" if f"/bin/{program}" in said else None,
-            output=lambda command: said[command[0]],
+            output=lambda command: said.get(command[0], ""),
             environment={"SLURM_JOB_ID": "77"},
         )
     )
@@ -131,3 +131,32 @@ def test_communicators_are_tried_by_using_them(monkeypatch: pytest.MonkeyPatch, 
     assert (mpi.status, mpi.detail) == ("ok", "gathered [0, 1]")
     assert nonsense.status == "missing"
     assert list(tmp_path.iterdir()) == []
+
+
+def slurm_probe(answers: dict[str, str], **environment: str) -> Probe:
+    """A machine with Slurm's commands, which answer as given."""
+    return Probe(
+        which=lambda program: program if program == "sbatch" else None,
+        output=lambda command: answers.get(command[0], ""),
+        environment=environment,
+    )
+
+
+def test_on_a_login_node_the_partitions_are_told() -> None:
+    """To which jobs can be submitted; a controller that does not answer is told with what to look at."""
+    findings = by_name(slurm_probe({"sbatch": "slurm 22.05", "sinfo": "gpu* up 4 2-00:00:00\nlong down 8 infinite"}))
+    assert findings["Slurm"].detail == "slurm 22.05, not inside a job"
+    assert findings["Slurm partitions"].detail == (
+        "gpu* (up, 4 nodes, at most 2-00:00:00); long (down, 8 nodes, at most infinite)"
+    )
+    silent = by_name(slurm_probe({}))["Slurm partitions"]
+    assert silent.status == "warning" and "SLURM_CONF" in silent.remedy
+
+
+def test_inside_a_job_its_nodes_are_told() -> None:
+    """As the pilot will use them; a job that Slurm has forgotten is told as such."""
+    recorded = (Path(__file__).parents[1] / "pilots/slurm_outputs/job_running.txt").read_text()
+    findings = by_name(slurm_probe({"scontrol": recorded}, SLURM_JOB_ID="1"))
+    assert "inside job 1" in findings["Slurm"].detail
+    assert findings["Slurm job"].detail.startswith("node1: 1 cores, 1 GPUs, 0.1 GiB; node3: 4 cores")
+    assert by_name(slurm_probe({}, SLURM_JOB_ID="1"))["Slurm job"].status == "warning"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deeprc.errors import SpecError
-from deeprc.spec import Resources
+from deeprc.spec import Resources, SessionSpec
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,14 @@ def test_no_size_is_refused(text: object) -> None:
     """What is no size is refused with the units there are."""
     with pytest.raises(SpecError, match="MiB"):
         Resources(memory_bytes=text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2:00:00", 7200), ("1-12:00:00", 129600), ("90m", 5400), ("2h", 7200), (90, 90)]
+)
+def test_time_limits_read_as_batch_systems_write_them(text: object, seconds: float) -> None:
+    """Or as people do; a bare number in text says no unit and is refused."""
+    assert SessionSpec(time_s=text).time_s == seconds
+    for wrong in ("30", "2:00", "10s"):
+        with pytest.raises(SpecError, match="time_s"):
+            SessionSpec(time_s=wrong)

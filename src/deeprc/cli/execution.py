@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from deeprc.cli.notices import ends_in_order
 from deeprc.cli.progress import Progress
 from deeprc.cli.views import console_for_results, failures, result_table, view_for
 from deeprc.spec import Pipeline
@@ -24,7 +25,7 @@ def execute(
 
     Raises:
         SpecError: refused before any work.
-        KeyboardInterrupt: after the session has ended all its processes, and the report is written.
+        KeyboardInterrupt: by Ctrl-C or SIGTERM, once all processes have ended and the report is written.
     """
     from deeprc.runtime import Session
 
@@ -41,7 +42,7 @@ def execute(
         name=pipeline.name,
     )
     try:
-        with view_for(console, progress) as view, session:
+        with ends_in_order(), view_for(console, progress) as view, session:
             session.subscribe(view.show)
             for future in session.run(pipeline).values():
                 future.exception()

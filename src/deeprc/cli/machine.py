@@ -189,14 +189,9 @@ def _package(
 
 
 def _sites(probe: Probe) -> Iterator[Finding]:
-    tool = probe.which("sbatch")
-    if tool:
-        job = probe.environment.get("SLURM_JOB_ID")
-        detail = probe.output([tool, "--version"]) or tool
-        yield Finding("sites", "Slurm", "ok", detail + (f", inside job {job}" if job else ""))
-    else:
-        remedy = "use a login node of a Slurm cluster, or: apt-get install slurm-client"
-        yield Finding("sites", "Slurm", "missing", "no sbatch", remedy)
+    from deeprc.cli.slurm_site import slurm_findings
+
+    yield from slurm_findings(probe)
     for name, package, extra in (("RADICAL-Pilot", "radical.pilot", "radical"), ("Ray", "ray", "ray")):
         yield _package(probe, "sites", name, package, f"pip install 'deeprc[{extra}]'", f"the pilot {extra!r}")
 

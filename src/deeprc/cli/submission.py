@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from deeprc.errors import ResourceError, SpecError
+from deeprc.errors import JobError, SpecError
 from deeprc.spec import Pipeline
 
 Nodes = Annotated[int | None, typer.Option(min=1, help="Nodes; default: the file's, or all the pilot has.")]
@@ -95,7 +95,7 @@ def follow(job: str, run_directory: Path, out: Path | None, console: Console) ->
 
     Raises:
         KeyboardInterrupt: the job has been cancelled.
-        ResourceError: Slurm ended the job, and says why.
+        JobError: Slurm ended the job, and says why.
     """
     from deeprc.cli.execution import tell_outcome
     from deeprc.cli.progress import Progress
@@ -126,7 +126,7 @@ def follow(job: str, run_directory: Path, out: Path | None, console: Console) ->
     code = _EXIT_CODES.get(progress.status) if code is None and ended.state == "FORGOTTEN" else code
     if code is None or (code != 0 and not progress.tasks):
         log = run_directory / slurm_job.LOG_FILE
-        raise ResourceError(f"job {job} {words}. {last_words(log)}")
+        raise JobError(f"job {job} {words}. {last_words(log)}")
     return code
 
 

@@ -279,7 +279,7 @@ _OURS = {
 _IMPOSSIBLE = ("array", "wrap", "wait", "parsable", "test-only", "hold", "error")
 
 
-def submission_options(name: str, asked: SessionSpec, log: str) -> list[str]:
+def submission_options(name: str, asked: SessionSpec) -> list[str]:
     """The options of sbatch for a run: one task's place on each node, whole nodes unless cores are asked for.
 
     Raises:
@@ -295,7 +295,6 @@ def submission_options(name: str, asked: SessionSpec, log: str) -> list[str]:
         "job-name": name,
         "nodes": asked.nodes or 1,
         "ntasks-per-node": 1,
-        "output": log,
         "open-mode": "append",
         "requeue": True,
         "no-kill": True,

@@ -44,14 +44,15 @@ def submit(pipeline: Pipeline, run_directory: Path | None, out: Path | None) -> 
     Raises:
         ResourceError: Slurm refuses the job, with what it said; nothing is left then.
     """
+    # Refuses what it must before anything is made.
+    options = submission_options(pipeline.name, pipeline.session)
     directory = run_directory.absolute() if run_directory else new_run_directory()
     logs = directory / "logs"
     logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     directory.chmod(0o700)
-    options = submission_options(pipeline.name, pipeline.session, str(directory / LOG_FILE))
     (directory / PIPELINE_FILE).write_text(dump_pipeline(pipeline))
     script = directory / SCRIPT_FILE
-    sbatch = ["sbatch", "--parsable", *options, str(script)]
+    sbatch = ["sbatch", "--parsable", f"--output={directory / LOG_FILE}", *options, str(script)]
     script.write_text(batch_script(_command(directory, out), _environment(), sbatch))
     script.chmod(0o700)
     try:
