@@ -6,6 +6,7 @@ A pilot joins the suite by a class here and its name in `SITES`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 import deeprc as rc
+from tests.pilots.slurm_cluster import allocation, slurm_cluster
 
 
 class Site(Protocol):
@@ -59,6 +61,33 @@ class LocalSite:
         return [f"process {process.pid}: {process.cmdline()}" for process in processes_of(session)]
 
 
+class SlurmSite:
+    """A job of two virtual nodes, in which this process takes itself to be."""
+
+    def start(self) -> None:
+        self._stack = ExitStack()
+        self._cluster = self._stack.enter_context(slurm_cluster(nodes=2))
+        job = self._stack.enter_context(allocation(self._cluster, "--nodes=2", "--exclusive", "--no-kill"))
+        environment = self._stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in {**self._cluster.environment, "SLURM_JOB_ID": job}.items():
+            environment.setenv(name, value)
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    def session(self, run_dir: Path, *, nodes: int = 2, cores: int = 2) -> rc.Session:
+        return rc.Session("slurm", nodes=nodes, cores=cores, run_dir=run_dir)
+
+    def kill_agent(self, session: rc.Session, node: str) -> None:
+        [agent] = agents_of(session, node)
+        agent.kill()
+
+    def leftovers(self, session: rc.Session) -> list[str]:
+        listing = self._cluster.command("squeue", "--noheader", "--steps", "--format=%i %j").splitlines()
+        steps = [f"step {line}" for line in listing if line.endswith(f" deeprc-{session.run_directory.name}")]
+        return steps + [f"process {process.pid}: {process.cmdline()}" for process in processes_of(session)]
+
+
 def agents_of(session: rc.Session, node: str) -> list[psutil.Process]:
     """The agents of a node that run on this machine, whoever started them."""
     marks = ["deeprc.runtime.agent", str(session.run_directory), node]
@@ -90,10 +119,10 @@ def shared_memory_of(processes: list[psutil.Process]) -> set[Path]:
     return found
 
 
-SITES: dict[str, type[Site]] = {"local": LocalSite}
+SITES: dict[str, type[Site]] = {"local": LocalSite, "slurm": SlurmSite}
 
 
-@pytest.fixture(scope="session", params=sorted(SITES))
+@pytest.fixture(scope="module", params=sorted(SITES))
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """Each site in turn, its service running."""
     site = SITES[request.param]()
