@@ -22,8 +22,8 @@ def test_a_gang_gets_all_its_ranks_or_none() -> None:
     scheduler = Scheduler([Node("a", cores=4)])
     scheduler.add("two", Demand(2))
     assert [cores_of(placement) for placement in scheduler.place()] == [[0, 1]]
-    scheduler.add("three", Demand(3), priority=9.0)
-    scheduler.add("one", Demand(1), priority=1.0)
+    scheduler.add("three", Demand(3), path_s=9.0)
+    scheduler.add("one", Demand(1), path_s=1.0)
     assert [placement.task for placement in scheduler.place()] == ["one"]
     scheduler.release("two")
     assert [cores_of(placement) for placement in scheduler.place()] == [[0, 1, 3]]
@@ -42,7 +42,7 @@ def test_a_large_task_is_not_put_off_for_ever() -> None:
     scheduler = Scheduler([Node("a", cores=2)], patience=5)
     scheduler.add("small-0", Demand(1))
     scheduler.place()
-    scheduler.add("large", Demand(2), priority=1.0)
+    scheduler.add("large", Demand(2), path_s=1.0)
     running, order = ["small-0"], []
     for number in range(1, 30):
         scheduler.add(f"small-{number}", Demand(1))
@@ -60,7 +60,7 @@ def test_thousands_of_ready_tasks_go_by_priority_and_then_in_order() -> None:
     """The queue is drained one core at a time; dropped tasks are passed by."""
     scheduler = Scheduler([Node("a", cores=1)])
     for number in range(3000):
-        scheduler.add(f"{number}", Demand(1), priority=float(number % 3))
+        scheduler.add(f"{number}", Demand(1), path_s=float(number % 3))
     scheduler.drop("2")
     order = []
     while placed := scheduler.place():
@@ -69,6 +69,63 @@ def test_thousands_of_ready_tasks_go_by_priority_and_then_in_order() -> None:
     assert order == sorted(
         (number for number in range(3000) if number != 2), key=lambda number: (-(number % 3), number)
     )
+
+
+def test_priority_outranks_the_longest_path() -> None:
+    """Whatever lies behind a task, and negative ones go last."""
+    scheduler = Scheduler([Node("a", cores=1)])
+    scheduler.add("long", Demand(1), path_s=100.0)
+    scheduler.add("urgent", Demand(1), priority=2)
+    scheduler.add("idle", Demand(1), path_s=1000.0, priority=-1)
+    assert drained(scheduler) == ["urgent", "long", "idle"]
+
+
+def test_waiting_counts_against_longer_paths() -> None:
+    """Tasks with longer paths that keep arriving cannot overtake for ever: a minute is worth a second."""
+    scheduler = Scheduler([Node("a", cores=1)])
+    scheduler.add("old", Demand(1), path_s=1.0, arrived_s=0.0)
+    scheduler.add("soon", Demand(1), path_s=10.0, arrived_s=60.0)
+    scheduler.add("late", Demand(1), path_s=10.0, arrived_s=600.0)
+    assert drained(scheduler) == ["soon", "old", "late"]
+
+
+def drained(scheduler: Scheduler) -> list[str]:
+    """The order in which tasks are placed, each released before the next."""
+    order = []
+    while placed := scheduler.place():
+        order += [placement.task for placement in placed]
+        for placement in placed:
+            scheduler.release(placement.task)
+    return order
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    st.integers(2, 8),
+    st.lists(st.tuples(st.integers(1, 3), st.floats(0, 5)), min_size=8, max_size=8),
+    st.randoms(),
+)
+def test_backfill_never_delays_a_large_task_for_ever(
+    nodes: list[int], ranks: int, small: list[tuple[int, float]], random: Random
+) -> None:
+    """On a full machine, with small tasks of any path arriving faster than they end, the large one gets its turn."""
+    scheduler = Scheduler([Node(f"n{number}", cores) for number, cores in enumerate(nodes)], patience=4)
+    large = Demand(min(ranks, sum(nodes)))
+    running: list[str] = []
+    for step in range(1000):
+        for number in range(2):
+            size, path_s = small[(step + number) % len(small)]
+            if size <= sum(nodes):
+                scheduler.add(f"{step}.{number}", Demand(size), path_s, arrived_s=step * 10.0)
+        if step == 20:
+            scheduler.add("large", large, arrived_s=step * 10.0)
+        placed = [placement.task for placement in scheduler.place()]
+        if "large" in placed:
+            return
+        running += placed
+        if running:
+            scheduler.release(running.pop(random.randrange(len(running))))
+    pytest.fail("the large task never ran")
 
 
 @pytest.mark.parametrize(
@@ -88,8 +145,8 @@ def test_what_never_fits_is_refused(demand: Demand, message: str) -> None:
 def test_a_gang_goes_on_one_node_where_it_fits() -> None:
     """On as few as hold it otherwise; its ranks follow each other on a node."""
     scheduler = Scheduler([Node("a", cores=2), Node("b", cores=4), Node("c", cores=3)])
-    scheduler.add("four", Demand(4), priority=3.0)
-    scheduler.add("five", Demand(5), priority=2.0)
+    scheduler.add("four", Demand(4), path_s=3.0)
+    scheduler.add("five", Demand(5), path_s=2.0)
     four, five = scheduler.place()
     assert list(four.by_node()) == ["b"]
     assert [seat.node for seat in five.seats] == ["c", "c", "c", "a", "a"]
@@ -128,7 +185,7 @@ def test_a_large_task_holds_as_many_nodes_as_it_needs() -> None:
     for number in range(6):
         scheduler.add(f"first-{number}", Demand(1))
     first = {placement.task: placement.seats[0].node for placement in scheduler.place()}
-    scheduler.add("large", Demand(4), priority=9.0)
+    scheduler.add("large", Demand(4), path_s=9.0)
     running = list(first)
     placed_on: list[str] = []
     for number in range(12):

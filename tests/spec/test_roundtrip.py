@@ -79,6 +79,7 @@ RESOURCES = st.builds(
     timeout_s=st.none() | st.floats(1e-3, 1e7),
     retries=st.integers(0, 3),
     isolated=st.booleans(),
+    priority=st.integers(-5, 5),
 )
 SESSIONS = st.builds(SessionSpec, pilot=NAMES, cores=st.none() | st.integers(12, 99), nodes=st.integers(1, 5))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -64,6 +65,7 @@ class Task:
     timeout_s: float | None
     retries: int
     isolated: bool
+    priority: int
     future: Future
     expected_s: float = 1.0
     attempt: int = 0
@@ -190,7 +192,8 @@ class Driver:
             self._ready(task)
 
     def _ready(self, task: Task) -> None:
-        self._scheduler.add(task.name, task.demand, self._graph.rank_upward.get(task.name, 0.0))
+        path_s = self._graph.rank_upward.get(task.name, 0.0)
+        self._scheduler.add(task.name, task.demand, path_s, priority=task.priority, arrived_s=time.monotonic())
 
     def _prepare(self, task: Task) -> None:
         """Have agents import what the task needs, while it still waits."""

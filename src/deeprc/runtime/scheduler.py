@@ -1,4 +1,4 @@
-"""Gang scheduling: a task gets all its ranks or none. Pure: told of tasks and releases, answers placements."""
+"""Gang scheduling: a task gets all its ranks or none. Pure: told of tasks and time, answers placements."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from deeprc.errors import ResourceError
 
 _LOOKAHEAD = 64
+# A task that waits gains a second of path in so many seconds: what comes later cannot overtake it for ever.
+_SECONDS_A_SECOND = 60.0
+Entry = tuple[int, float, int, str]
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class _Free:
 
 
 class Scheduler:
-    """Places ready tasks, the longest path first; smaller tasks fill what is left.
+    """Places ready tasks by priority, of one priority the longest path first; smaller tasks fill what is left.
 
     A gang goes on one node where it fits now, else on as few as hold it. A task passed over `patience` times holds
     nodes enough for it: nothing more is placed there until it fits. So small tasks keep cores busy, and a large one
@@ -80,7 +83,7 @@ class Scheduler:
         self._free: dict[str, _Free] = {}
         self._patience = patience
         self._ready: dict[str, Demand] = {}
-        self._queue: list[tuple[float, int, str]] = []
+        self._queue: list[Entry] = []
         self._order = itertools.count()
         self._passed_over: dict[str, int] = {}
         self._placed: dict[str, tuple[Demand, tuple[Seat, ...]]] = {}
@@ -108,11 +111,16 @@ class Scheduler:
             return
         raise ResourceError(_refusal(nodes, demand))
 
-    def add(self, task: str, demand: Demand, priority: float = 0.0) -> None:
-        """Add a task that is ready. Of equal priorities the first to come is the first to go."""
+    def add(self, task: str, demand: Demand, path_s: float = 0.0, *, priority: int = 0, arrived_s: float = 0.0) -> None:
+        """Add a task that is ready.
+
+        A higher `priority` always goes first. Then the longest path to the graph's end, `path_s`, on which each
+        minute of waiting counts as a second; of equals, the first to come.
+        """
         self._ready[task] = demand
         self._passed_over[task] = 0
-        heapq.heappush(self._queue, (-priority, next(self._order), task))
+        urgency = arrived_s / _SECONDS_A_SECOND - path_s
+        heapq.heappush(self._queue, (-priority, urgency, next(self._order), task))
 
     def drop(self, task: str) -> None:
         """Forget a task that is ready but not placed."""
@@ -135,17 +143,17 @@ class Scheduler:
             self._free[node].gpus.sort()
 
     def place(self) -> list[Placement]:
-        """Place what fits now, highest priority first.
+        """Place what fits now, the most urgent first.
 
         Behind a task that does not fit, so many are looked at as `_LOOKAHEAD` says: with thousands ready the
         answer has to come in microseconds.
         """
         placements: list[Placement] = []
-        waiting: list[tuple[float, int, str]] = []
+        waiting: list[Entry] = []
         held: set[str] = set()
         while self._queue and self._has_cores() and len(held) < len(self._nodes) and len(waiting) < _LOOKAHEAD:
             entry = heapq.heappop(self._queue)
-            task = entry[2]
+            task = entry[3]
             demand = self._ready.get(task)
             if demand is None:
                 continue
@@ -158,7 +166,7 @@ class Scheduler:
                 held.update(self._nodes_for(demand))
         for entry in waiting:
             heapq.heappush(self._queue, entry)
-            self._passed_over[entry[2]] += len(placements)
+            self._passed_over[entry[3]] += len(placements)
         return placements
 
     def _has_cores(self) -> bool:

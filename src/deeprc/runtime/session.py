@@ -111,6 +111,7 @@ class Session:
         timeout: float | str | None = None,
         retries: int = 0,
         isolated: bool = False,
+        priority: int = 0,
         **kwargs: Any,
     ) -> Future:
         """Run `function(*args, **kwargs)` on `ranks` ranks once every future among the arguments is done.
@@ -125,13 +126,14 @@ class Session:
             timeout: seconds, or text such as "10m"; then the task's ranks are ended.
             retries: fresh starts after a rank died, hung past its timeout or lost its node.
             isolated: run in ranks of its own, which end with the task.
+            priority: of tasks that are ready, a higher one always goes first; may be negative.
 
         Raises:
             SpecError: the call could not succeed: names what is wrong and what is valid.
             ResourceError: more than the allocation has.
             SessionClosedError: the session has ended.
         """
-        resources = _resources(ranks, comm, threads, gpus, memory, timeout, retries, isolated)
+        resources = _resources(ranks, comm, threads, gpus, memory, timeout, retries, isolated, priority)
         return self._submit(function, args, kwargs, resources, name)
 
     def map(self, function: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> list[Future]:
@@ -241,6 +243,7 @@ class Session:
                 timeout_s=resources.timeout_s,
                 retries=resources.retries,
                 isolated=resources.isolated,
+                priority=resources.priority,
                 future=future,
                 expected_s=self._durations.get(task_name, 1.0),
                 described=described,
@@ -306,6 +309,7 @@ def _resources(
     timeout: float | str | None,
     retries: int,
     isolated: bool,
+    priority: int,
 ) -> Resources:
     """Options of `submit`, checked once for all tasks that have the same."""
     return Resources(
@@ -317,6 +321,7 @@ def _resources(
         timeout_s=timeout,
         retries=retries,
         isolated=isolated,
+        priority=priority,
     )
 
 

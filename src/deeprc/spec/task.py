@@ -60,6 +60,10 @@ class Resources(Frozen):
         default=False, description="true gives the task ranks of its own that end with it."
     )
 
+    priority: Annotated[int, Field(strict=True)] = Field(
+        default=0, description="Of tasks that are ready, one of higher priority always goes first."
+    )
+
     @model_validator(mode="after")
     def _ranks_can_talk(self) -> Resources:
         if self.ranks > 1 and self.comm in (None, "solo"):
@@ -96,6 +100,7 @@ class TaskSpec(Frozen):
         timeout: float | str | None = None,
         retries: int = 0,
         isolated: bool = False,
+        priority: int = 0,
         **kwargs: Any,
     ) -> TaskSpec:
         """Describe a task in the words of `Session.submit`; `memory` is in bytes and `timeout` in seconds,
@@ -113,6 +118,7 @@ class TaskSpec(Frozen):
             timeout_s=timeout,
             retries=retries,
             isolated=isolated,
+            priority=priority,
         )
         return cls(name=name, function=function, args=args, kwargs=kwargs, resources=resources)
 
