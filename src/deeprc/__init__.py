@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from deeprc.spec import load_pipeline as load_pipeline
     from deeprc.table import Table as Table
     from deeprc.table import concat as concat
+    from deeprc.table import from_arrow as from_arrow
+    from deeprc.table import from_numpy as from_numpy
+    from deeprc.table import from_pandas as from_pandas
     from deeprc.table import from_polars as from_polars
+    from deeprc.table import from_torch as from_torch
     from deeprc.table import scan_csv as scan_csv
     from deeprc.table import scan_dataset as scan_dataset
     from deeprc.table import scan_ipc as scan_ipc
@@ -44,7 +48,11 @@ _HOMES = {
     "Session": "deeprc.runtime",
     "Table": "deeprc.table",
     "concat": "deeprc.table",
+    "from_arrow": "deeprc.table",
+    "from_numpy": "deeprc.table",
+    "from_pandas": "deeprc.table",
     "from_polars": "deeprc.table",
+    "from_torch": "deeprc.table",
     "load_pipeline": "deeprc.spec",
     "progress": "deeprc.journal",
     "record_artifact": "deeprc.journal",

@@ -314,6 +314,21 @@ ROWS = {
     "drop_nulls_subset": _ordered(lambda t, o: t.drop_nulls(cs.string() | cs.date())),
     "fill_null": _ordered(lambda t, o: t.fill_null(7).select("k", "x", "g")),
     "fill_null_text": _ordered(lambda t, o: t.fill_null("none")),
+    **{
+        f"fill_null_{strategy}": _ordered(
+            lambda t, o, strategy=strategy: t.select("k", "i", "x", "m", "d").fill_null(strategy=strategy)
+        )
+        for strategy in ("forward", "backward", "min", "max")
+    },
+    "fill_null_limit": _ordered(lambda t, o: t.fill_null(strategy="backward", limit=2)),
+    "fill_null_mean": _ordered(lambda t, o: t.select("k", "i", "x", "f").fill_null(strategy="mean")),
+    "fill_null_zero": _ordered(lambda t, o: t.select("k", "x").fill_null(strategy="zero")),
+    "fill_null_expression": _ordered(lambda t, o: t.select("k", "i").fill_null(pl.col("k") * 2)),
+    "map_batches": _ordered(
+        lambda t, o: t.map_batches(
+            lambda part: part.select("g", y=pl.col("k") * 2), schema={"g": pl.String, "y": pl.Int64}
+        ).filter(pl.col("y") > 2)
+    ),
     "fill_nan": _ordered(lambda t, o: t.fill_nan(None)),
     "cast": _ordered(lambda t, o: t.cast({"k": pl.Float32, cs.date(): pl.String})),
     "cast_all": _ordered(lambda t, o: t.select("k", "i", "b").cast(pl.String).select("k")),
@@ -321,6 +336,20 @@ ROWS = {
     "unpivot_values": Case(lambda t, o: t.unpivot(["k", "i"], index="g").select("value")),
 }
 WINDOWS = {
+    "value_counts": Case(
+        lambda t, o: (
+            t.value_counts("g", normalize=True, name="part")
+            if isinstance(t, rc.Table)
+            else t.select(pl.col("g").value_counts(normalize=True, name="part")).unnest("g")
+        )
+    ),
+    "value_counts_sorted": _ordered(
+        lambda t, o: (
+            t.value_counts(pl.col("d").dt.day(), sort=True).select("count")
+            if isinstance(t, rc.Table)
+            else t.select(pl.col("d").dt.day().value_counts(sort=True)).unnest("d").select("count")
+        )
+    ),
     "pivot": Case(lambda t, o: t.pivot("e", ["ant", "bee", "eel"], index="k", values="i", aggregate_function="sum")),
     "pivot_first": Case(
         lambda t, o: t.pivot("b", [True, False], index=["g", "k"], values=["i", "d"], aggregate_function="first")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -45,7 +46,18 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
     "unique": (lambda: TABLE.unique("q"), DataError, ["'q'"]),
     "unique_keep": (lambda: TABLE.unique(keep="best"), SpecError, ["any, first, last, none"]),
     "fill_nan": (lambda: TABLE.fill_nan(pl.col("k")), SpecError, ["with_columns"]),
-    "fill_null": (lambda: TABLE.fill_null(pl.col("k")), SpecError, ["with_columns"]),
+    "fill_null": (lambda: TABLE.fill_null(pl.col("k").mean()), SpecError, ["with_columns"]),
+    "fill_null_both": (lambda: TABLE.fill_null(1, "mean"), SpecError, ["one of them"]),
+    "fill_null_strategy": (lambda: TABLE.fill_null(strategy="front"), SpecError, ["'front'", "backward, forward"]),
+    "fill_null_limit": (lambda: TABLE.fill_null(strategy="max", limit=1), SpecError, ["limit"]),
+    "describe": (lambda: TABLE.describe(1.5), SpecError, ["0..1"]),
+    "describe_how": (lambda: TABLE.describe(interpolation="best"), SpecError, ["higher, linear, lower"]),
+    "to_torch": (lambda: TABLE.select("k", "g").to_torch(), DataError, ["g", "tensor"]),
+    "to_torch_nulls": (lambda: TABLE.select("k").head(6).to_torch(), DataError, ["no nulls", "k"]),
+    "partition_by": (lambda: TABLE.select("k").write_csv("nowhere", partition_by="k"), SpecError, ["no column"]),
+    "partition_by_column": (lambda: TABLE.write_csv("nowhere", partition_by="q"), DataError, ["'q'"]),
+    "map_batches": (lambda: TABLE.map_batches(lambda part: part.drop("k")).collect(), DataError, ["schema="]),
+    "from_numpy": (lambda: rc.from_numpy({"a": np.zeros(2), "b": np.zeros(3)}), DataError, ["from NumPy"]),
     "sample": (lambda: TABLE.sample(3, fraction=0.5), SpecError, ["one of them"]),
     "sample_many": (lambda: TABLE.sample(7).collect(), DataError, ["the table has 6"]),
     "repartition": (lambda: TABLE.repartition([1, 5]), SpecError, ["each of 1 ranks"]),

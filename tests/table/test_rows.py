@@ -26,6 +26,8 @@ def _random(comm: rc.Communicator, split: str) -> dict[str, Any]:
         "shuffled": table.shuffle(seed=5).gather(),
         "other": table.shuffle(seed=6).gather(),
         "unseeded": table.sample(5).gather(),
+        "repeated": table.sample(300, with_replacement=True, seed=7).gather(),
+        "mixed": table.sample(31, shuffle=True, seed=5).gather(),
     }
 
 
@@ -34,9 +36,11 @@ def test_random_rows_do_not_depend_on_the_ranks(size: int, split: str) -> None:
     """One seed, one sample and one order; every row at most once."""
     alone = _random(rc.from_polars(ROWS).comm, "even")
     for result in run_on_ranks(_random, split, size=size):
-        for name in ("n", "none", "all", "fraction", "shuffled", "other"):
+        for name in ("n", "none", "all", "fraction", "shuffled", "other", "repeated", "mixed"):
             assert_frame_equal(result[name], alone[name], categorical_as_str=True)
         assert result["n"].height == 31 and result["n"]["row"].is_sorted() and result["n"]["row"].is_unique().all()
+        assert result["repeated"].height == 300 and result["repeated"]["row"].n_unique() < ROWS.height
+        assert set(result["mixed"]["row"]) == set(result["n"]["row"]) and not result["mixed"]["row"].is_sorted()
         assert result["fraction"].height == 50 and result["unseeded"].height == 5
         assert_frame_equal(result["all"], ROWS, categorical_as_str=True)
         assert_frame_equal(result["shuffled"].sort("row"), ROWS, categorical_as_str=True)

@@ -1,7 +1,8 @@
 """The distributed lazy table: Polars' expressions and semantics over the ranks of a task."""
 
+from deeprc.table.frames import from_arrow, from_numpy, from_pandas, from_polars, from_torch
 from deeprc.table.groups import GroupBy, Windows
-from deeprc.table.sources import from_polars, scan_csv, scan_dataset, scan_ipc, scan_ndjson, scan_parquet
+from deeprc.table.sources import scan_csv, scan_dataset, scan_ipc, scan_ndjson, scan_parquet
 from deeprc.table.table import Table, concat
 
 __all__ = [
@@ -9,7 +10,11 @@ __all__ = [
     "Table",
     "Windows",
     "concat",
+    "from_arrow",
+    "from_numpy",
+    "from_pandas",
     "from_polars",
+    "from_torch",
     "scan_csv",
     "scan_dataset",
     "scan_ipc",

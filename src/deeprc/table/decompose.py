@@ -41,7 +41,10 @@ def decompose(aggs: Sequence[pl.Expr], before: pl.Schema, after: pl.Schema, *, o
         name = agg.meta.output_name()
         while kind(node) == "Alias":
             node = node["Alias"][0]
-        halves = _halves(node, f"__part{index}", before, ordered=ordered)
+        try:
+            halves = _halves(node, f"__part{index}", before, ordered=ordered)
+        except pl.exceptions.ComputeError:  # A literal NaN or infinity has no JSON to be read again.
+            return None
         if halves is None:
             return None
         partial.extend(halves[0])

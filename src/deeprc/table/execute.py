@@ -13,6 +13,7 @@ from deeprc.table.operators.join import run_join
 from deeprc.table.operators.keyed import run_join_asof, run_keyed
 from deeprc.table.operators.rows import (
     run_concat,
+    run_map_part,
     run_permute,
     run_repartition,
     run_row_index,
@@ -30,6 +31,7 @@ from deeprc.table.plan_rows import (
     Concat,
     JoinAsof,
     Keyed,
+    MapPart,
     Permute,
     Repartition,
     RowIndex,
@@ -57,7 +59,7 @@ def run_plan(plan: Node, comm: Communicator) -> pl.DataFrame:
 def _stage_alone(node: Node, run: Execution) -> Stage:
     if isinstance(node, Source):
         return Stage(node.load(run.comm))
-    if isinstance(node, Sample | Permute | Repartition):
+    if isinstance(node, Sample | Permute | Repartition | MapPart):
         return _stage(node, run)
     return Stage(node.apply(*(run.stage(source).frame for source in node.inputs)))
 
@@ -90,6 +92,7 @@ _OPERATORS: dict[type[Node], Callable[[Any, Execution], Stage]] = {
     ShuffleByKey: run_shuffle,
     Repartition: run_repartition,
     Keyed: run_keyed,
+    MapPart: run_map_part,
     JoinAsof: run_join_asof,
     Scalars: run_scalars,
     ByKey: run_by_key,

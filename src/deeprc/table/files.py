@@ -52,7 +52,12 @@ def expand(source: Source, suffixes: Sequence[str]) -> tuple[str, ...]:
     if path.is_file():
         return (str(path),)
     if path.is_dir():
-        found = sorted(str(file) for file in path.rglob("*") if file.name.lower().endswith(tuple(suffixes)))
+        found = sorted(
+            str(file)
+            for file in path.rglob("*")
+            if file.name.lower().endswith(tuple(suffixes))
+            and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        )
         return _at_least_one(found, f"folder {text!r} holds no file that ends in {', '.join(suffixes)}")
     if glob.has_magic(text):
         found = sorted(file for file in glob.iglob(str(path), recursive=True) if Path(file).is_file())  # noqa: PTH207

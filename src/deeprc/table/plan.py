@@ -44,11 +44,15 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Source(Node):
-    """Where rows come from: `load` gives this rank's share of them and may be collective."""
+    """Where rows come from: `load` gives this rank's share of them and may be collective.
+
+    `fault` looks for what is wrong with it, when a plan that reads it has failed.
+    """
 
     description: str
     columns: pl.Schema
     load: Callable[[Communicator], pl.LazyFrame] = field(repr=False)
+    fault: Callable[[], str | None] = field(repr=False, default=lambda: None)
 
     @cached_property
     def schema(self) -> pl.Schema:

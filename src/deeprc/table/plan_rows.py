@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import polars as pl
 
@@ -88,9 +89,11 @@ class Sample(Rows):
     n: int | None
     fraction: float | None
     seed: int | None
+    with_replacement: bool = False
 
     def label(self) -> str:
-        return f"SAMPLE {self.n if self.fraction is None else self.fraction}"
+        how = ", with replacement" if self.with_replacement else ""
+        return f"SAMPLE {self.n if self.fraction is None else self.fraction}{how}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +141,21 @@ class Each(Step):
 @dataclass(frozen=True, eq=False)
 class EachRow(Each):
     """As `Each`, for what treats each row on its own: all its columns are read."""
+
+
+@dataclass(frozen=True, eq=False)
+class MapPart(Rows):
+    """A user's function on all rows that a rank has."""
+
+    function: Callable[[pl.DataFrame], pl.DataFrame] = field(repr=False)
+    columns: pl.Schema
+
+    @cached_property
+    def schema(self) -> pl.Schema:
+        return self.columns
+
+    def label(self) -> str:
+        return f"MAP PART {getattr(self.function, '__name__', self.function)}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from deeprc.table.plan_rows import (
     EachRow,
     JoinAsof,
     Keyed,
+    MapPart,
     Permute,
     Repartition,
     RowIndex,
@@ -107,7 +108,7 @@ class _Pruning:
     def _pruned(self, node: Node, needed: Columns) -> Node:
         if isinstance(node, Source):
             return node
-        if isinstance(node, EachRow | JoinAsof | Keyed):
+        if isinstance(node, EachRow | JoinAsof | Keyed | MapPart):
             return with_inputs(node, tuple(self.prune(source, frozenset(source.schema)) for source in node.inputs))
         if isinstance(node, Concat):
             columns = needed or _any_column(node)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from deeprc.table.methods.joins import Joins
-from deeprc.table.methods.output import Output
 from deeprc.table.methods.sets import Sets, concat
+from deeprc.table.methods.statistics import Statistics
 
 __all__ = ["Table", "concat"]
 
 
-class Table(Sets, Joins, Output):
+class Table(Sets, Joins, Statistics):
     """A lazy table, one partition on each rank of `comm`; rows are ordered by (rank, row).
 
     Methods that make a table return at once, and raise DataError for unknown columns and wrong types before

