@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import deeprc as rc
-from deeprc.errors import DataError, SpecError
+from deeprc.errors import DataError, MissingDependencyError, ResourceError, SpecError
 from tests.ranks import run_on_ranks
 from tests.table.data import frames
 
@@ -69,6 +69,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
     "no_file": (lambda: rc.scan_csv("nowhere/flights.csv"), DataError, ["nowhere/flights.csv"]),
     "no_parquet": (lambda: rc.scan_parquet("nowhere/*.parquet"), DataError, ["nowhere/*.parquet"]),
     "no_files": (lambda: rc.scan_csv([]), DataError, ["at least one"]),
+    "engine": (lambda: TABLE.collect(engine="fast"), SpecError, ["'fast'", "gpu, in-memory, streaming"]),
     "root": (lambda: TABLE.gather(3), SpecError, ["root=3"]),
 }
 
@@ -128,3 +129,26 @@ def test_a_failure_on_one_rank_is_raised_on_all(tmp_path: Path) -> None:
     assert "one communicator" in first[9] and "one communicator" in second[9]
     assert "holds old.parquet" in first[10] and "holds old.parquet" in second[10]
     assert "same columns" in first[7] and first[7] == second[7]
+
+
+def _on_gpu(comm: rc.Communicator) -> list[str]:
+    called: list[int] = []
+    table = rc.from_polars(frames()["few"], comm).map_batches(lambda part: called.append(1) or part)
+    messages = []
+    for compute in (table.collect, table.gather, table.persist):
+        try:
+            compute(engine="gpu")
+        except (ResourceError, MissingDependencyError) as error:
+            messages.append(str(error))
+    assert not called
+    return messages
+
+
+@pytest.mark.skipif(any(Path("/dev").glob("nvidia[0-9]*")), reason="this machine has a GPU")
+def test_without_a_gpu_its_engine_is_refused() -> None:
+    """On all ranks, before anything runs, with what to do; other engines give the same rows."""
+    for messages in run_on_ranks(_on_gpu, size=2):
+        assert len(messages) == 3
+        assert all("gpus=1" in message or "GPU" in message for message in messages)
+    whole = TABLE.sort("k").collect(engine="in-memory")
+    assert whole.equals(TABLE.sort("k").collect())

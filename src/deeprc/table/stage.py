@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from deeprc.communicator import Communicator
+from deeprc.table.engines import current
 from deeprc.table.exchange import together
 from deeprc.table.placement import Placement
 from deeprc.table.plan import Node
@@ -59,5 +60,5 @@ class Execution:
 
 
 def compute(frame: pl.LazyFrame) -> pl.DataFrame:
-    """Run a local stage with Polars' streaming engine."""
-    return frame.collect(engine="streaming")
+    """Run a local stage with the engine that was asked for: Polars' streaming one, if none was."""
+    return frame.collect(engine=current.get())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deeprc.bridge import Dataset
 from deeprc.errors import DataError, SpecError
+from deeprc.table.engines import Engine
 from deeprc.table.exchange import gather, replicate
 from deeprc.table.explain import explain
 from deeprc.table.methods.planned import Planned
@@ -25,24 +26,34 @@ if TYPE_CHECKING:
 class Output(Planned):
     """What leaves a table. All of these are collective: every rank calls them, in the same order."""
 
-    def collect(self) -> pl.DataFrame:
-        """Compute; return this rank's rows."""
-        return self._part("collecting")
+    def collect(self, *, engine: Engine = "streaming") -> pl.DataFrame:
+        """Compute; return this rank's rows.
 
-    def gather(self, root: int | None = None) -> pl.DataFrame:
+        Args:
+            engine: which of Polars' engines computes each rank's part of a stage: "streaming", "in-memory" or "gpu".
+                Rows travel between ranks from host memory in any case.
+
+        Raises:
+            SpecError: there is no such engine.
+            ResourceError, MissingDependencyError: a rank sees no GPU, or Polars' GPU engine is not installed;
+                nothing has run then.
+        """
+        return self._part("collecting", engine)
+
+    def gather(self, root: int | None = None, *, engine: Engine = "streaming") -> pl.DataFrame:
         """Compute; return all ranks' rows in order, on every rank or on `root` alone (no rows elsewhere)."""
         if root is not None and not 0 <= root < self.comm.size:
             raise SpecError(f"root={root} is not a rank: there are {self.comm.size}, from 0")
-        part = self._part("gathering")
+        part = self._part("gathering", engine)
         if self.comm.size == 1:
             return part
         if root is None:
             return replicate(part, self.comm, "GATHER")
         return gather(part, self.comm, "GATHER", root)
 
-    def persist(self, name: str = "table") -> Dataset:
+    def persist(self, name: str = "table", *, engine: Engine = "streaming") -> Dataset:
         """Compute; write each rank's rows as a part of one dataset, which every rank gets."""
-        return Dataset.from_polars(self._part(f"persisting {name!r}"), name=name, comm=self.comm)
+        return Dataset.from_polars(self._part(f"persisting {name!r}", engine), name=name, comm=self.comm)
 
     def to_arrow(self, *, gathered: bool = False) -> pa.Table:
         """Compute; this rank's rows, or all ranks' in order on every rank, as `polars.DataFrame.to_arrow`."""

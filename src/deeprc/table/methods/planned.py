@@ -11,6 +11,7 @@ import polars as pl
 from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.errors import DataError, SpecError
 from deeprc.table import plan, plan_rows
+from deeprc.table.engines import Engine, check_engine, computing_with
 from deeprc.table.exchange import together
 from deeprc.table.execute import run_plan
 from deeprc.table.expressions import as_expressions
@@ -37,12 +38,14 @@ class Planned:
         """Names of the columns."""
         return self.schema.names()
 
-    def _part(self, doing: str) -> pl.DataFrame:
+    def _part(self, doing: str, engine: Engine = "streaming") -> pl.DataFrame:
         """This rank's rows. Where a file is to blame, all ranks raise the same error. Collective."""
+        together(self.comm, f"looking for engine={engine!r}", lambda: check_engine(engine), lambda _: None)
 
         def attempt() -> tuple[pl.DataFrame | None, Exception | None, str | None]:
             try:
-                return run_plan(self.node, self.comm), None, None
+                with computing_with(engine):
+                    return run_plan(self.node, self.comm), None, None
             except Exception as error:
                 return None, error, self._fault(error)
 
