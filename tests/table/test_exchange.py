@@ -118,7 +118,8 @@ def _moved(comm: rc.Communicator) -> dict[str, list[dict[str, Any]]]:
         "joined": groups.join(table.group_by("k").agg(pl.len()), on="k"),
         "steps": table.filter(pl.col("i") > 0).with_columns(pl.col("x") + 1).select("x"),
         "shared": groups.join(groups, on="k"),
-        "narrow": table.with_columns(pl.col("i").cum_sum()),
+        "narrow": table.with_columns(pl.col("i").rank()),
+        "carried": table.with_columns(pl.col("i").cum_sum()),
     }
     with broadcasting(False):
         return {name: exchanges(plan.collect) for name, plan in plans.items()}
@@ -128,8 +129,18 @@ def test_exchanges_are_few_and_on_record() -> None:
     """Partial aggregates are few bytes; rows that are where they have to be stay; common subplans run once."""
     moved = run_on_ranks(_moved, size=2)[0]
     counts = {name: len(events) for name, events in moved.items()}
-    assert counts == {"partial": 1, "whole": 1, "placed": 1, "joined": 2, "steps": 0, "shared": 1, "narrow": 2}
+    assert counts == {
+        "partial": 1,
+        "whole": 1,
+        "placed": 1,
+        "joined": 2,
+        "steps": 0,
+        "shared": 1,
+        "narrow": 2,
+        "carried": 1,
+    }
     partial, whole = moved["partial"][0], moved["whole"][0]
+    assert moved["carried"][0]["bytes_sent"] * 5 < whole["bytes_sent"]
     assert partial["bytes_sent"] * 5 < whole["bytes_sent"]
     assert set(partial) == {"operator", "bytes_sent", "bytes_received", "seconds"}
     assert "GROUP BY" in partial["operator"]
