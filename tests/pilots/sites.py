@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 import deeprc as rc
+from deeprc.pilots.ray import RayPilot
 from tests.pilots.slurm_cluster import allocation, slurm_cluster
 
 
@@ -88,6 +89,41 @@ class SlurmSite:
         return steps + [f"process {process.pid}: {process.cmdline()}" for process in processes_of(session)]
 
 
+class RaySite:
+    """A Ray cluster of two nodes on this machine: a raylet each, more CPUs than any test asks for."""
+
+    def start(self) -> None:
+        pytest.importorskip("ray")
+        from ray.cluster_utils import Cluster
+
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 8, "include_dashboard": False})
+        self._cluster.add_node(num_cpus=8)
+
+    def stop(self) -> None:
+        import ray
+
+        ray.shutdown()
+        self._cluster.shutdown()
+
+    def session(self, run_dir: Path, *, nodes: int = 2, cores: int = 2) -> rc.Session:
+        return rc.Session(RayPilot(self._cluster.address), nodes=nodes, cores=cores, run_dir=run_dir)
+
+    def kill_agent(self, session: rc.Session, node: str) -> None:
+        [agent] = agents_of(session, node)
+        agent.kill()
+
+    def leftovers(self, session: rc.Session) -> list[str]:
+        import ray
+        from ray.util import placement_group_table
+
+        found = [f"process {process.pid}: {process.cmdline()}" for process in processes_of(session)]
+        if ray.is_initialized():
+            groups = [group for group in placement_group_table().values() if group["state"] == "CREATED"]
+            # The session that all tests share holds one.
+            found += [f"placement group {group['placement_group_id']}" for group in groups[1:]]
+        return found
+
+
 def agents_of(session: rc.Session, node: str) -> list[psutil.Process]:
     """The agents of a node that run on this machine, whoever started them."""
     marks = ["deeprc.runtime.agent", str(session.run_directory), node]
@@ -119,7 +155,7 @@ def shared_memory_of(processes: list[psutil.Process]) -> set[Path]:
     return found
 
 
-SITES: dict[str, type[Site]] = {"local": LocalSite, "slurm": SlurmSite}
+SITES: dict[str, type[Site]] = {"local": LocalSite, "ray": RaySite, "slurm": SlurmSite}
 
 
 @pytest.fixture(scope="module", params=sorted(SITES))
