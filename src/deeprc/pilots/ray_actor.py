@@ -1,4 +1,4 @@
-"""What runs inside Ray on each node: an actor whose child is our agent."""
+"""What runs inside Ray on each node: an actor whose child is our agent. Sent there as it is: standard library only."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class AgentActor:
         """This node's host name."""
         return socket.gethostname()
 
-    def start(self, name: str, cores: int) -> None:
-        """Start the agent.
+    def start(self, name: str, cores: int, path: str) -> None:
+        """Start the agent, which finds its modules on `path` (PYTHONPATH).
 
         Raises:
             FileNotFoundError: this node does not see the run directory.
@@ -36,7 +36,7 @@ class AgentActor:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=_environment(),
+                env=_environment(path),
                 start_new_session=True,
             )
 
@@ -53,6 +53,7 @@ class AgentActor:
         self._agent.wait()
 
 
-def _environment() -> dict[str, str]:
+def _environment(path: str) -> dict[str, str]:
     """This process's, without what Ray sets for its own workers: ranks decide their threads themselves."""
-    return {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    return inherited | {"PYTHONPATH": path}
