@@ -140,3 +140,8 @@ def _new_cgroup() -> tuple[Path, str]:
             return group, limit
         group.rmdir()
     pytest.skip("memory control groups are not permitted here")
+
+
+def successor(before: int) -> int:
+    """One more."""
+    return before + 1

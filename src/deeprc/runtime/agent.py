@@ -7,6 +7,7 @@ the pilot can give one: its end of file means that the driver has died.
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import time
@@ -36,7 +37,9 @@ from deeprc.runtime.messages import (
     RankPlace,
     RankRaised,
     RankReturned,
+    Recall,
     ReleaseGang,
+    Returned,
     RunGang,
     Shared,
     Shutdown,
@@ -49,6 +52,7 @@ from deeprc.runtime.plain_world import mpiexec
 from deeprc.runtime.rank_pool import RankPool
 from deeprc.runtime.rank_process import RankProcess
 from deeprc.runtime.rank_watch import LOOK_S, RankWatch
+from deeprc.runtime.told import Told
 from deeprc.runtime.wire import AgentSocket, read_connection
 
 # A driver is given longer than an agent: without it all is lost.
@@ -85,6 +89,9 @@ class Agent:
         self._watch = RankWatch(run_directory, self._memory_exceeded, self._record)
         self._gangs: dict[tuple[str, int], Gang] = {}
         self._gang_of: dict[int, Gang] = {}
+        # Tasks that wait for the next core given back, in the order in which they came.
+        self._ahead: dict[tuple[str, int], RunGang] = {}
+        self._told = Told()
         self._heard_driver = time.monotonic()
         self._run_has_ended = False
 
@@ -128,7 +135,10 @@ class Agent:
             self._heard_driver = time.monotonic()
             match message:
                 case RunGang():
-                    self._start_gang(message)
+                    self._take(message)
+                case Recall():
+                    self._wire.send(Returned(tuple(self._ahead)))
+                    self._ahead.clear()
                 case Prepare():
                     self._pool.prepare(message.profile, message.modules)
                 case CancelTask():
@@ -148,9 +158,26 @@ class Agent:
                 case Shutdown():
                     self._end_run()
 
-    def _start_gang(self, order: RunGang) -> None:
+    def _take(self, order: RunGang) -> None:
+        order = order._replace(function=self._told.completed(order.function))
+        if order.ahead:
+            self._ahead[order.key] = order
+        else:
+            self._start_gang(order, order.cores)
+
+    def _pass_on(self, gang: Gang) -> tuple[str, int] | None:
+        """Which of the tasks sent ahead, the first to come, gets the core that this one has no more use for."""
+        order = gang.order
+        simple = order.layout == (1,) and len(gang.cores[0]) == 1 and not order.gpus[0] and order.memory_bytes is None
+        return next(iter(self._ahead), None) if simple else None
+
+    def _start_next(self, key: tuple[str, int] | None, cores: tuple[tuple[int, ...], ...]) -> None:
+        if key is not None:
+            self._start_gang(self._ahead.pop(key), cores)
+
+    def _start_gang(self, order: RunGang, cores: tuple[tuple[int, ...], ...]) -> None:
         ranks = self._pool.acquire(order)
-        gang = Gang(order, ranks, self._node)
+        gang = Gang(order, ranks, self._node, cores)
         self._gangs[order.key] = gang
         if not ranks:
             gang.cold()
@@ -174,14 +201,15 @@ class Agent:
             backend=order.backend,
             threads=order.profile.threads,
             gpus=order.gpus[rank - order.ranks.start],
-            call=order.call,
+            function=process.told.shortened(order.function),
+            arguments=order.arguments,
             inputs=order.inputs,
         )
-        self._tell(process, assignment)
+        self._tell(process, tuple(assignment))
 
-    def _tell(self, process: RankProcess, message: Assignment | Shared) -> None:
+    def _tell(self, process: RankProcess, message: tuple[Any, ...] | Shared) -> None:
         try:
-            process.channel.send(message)
+            process.channel.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
         except OSError:
             self._loop.later(0, partial(self._rank_ended, process))
 
@@ -197,9 +225,9 @@ class Agent:
         order = gang.order
         places = tuple(
             RankPlace(gang.rank_of(rank), self._node, cores[0], rank.pid or 0)
-            for rank, cores in zip(gang.ranks, order.cores, strict=True)
+            for rank, cores in zip(gang.ranks, gang.cores, strict=True)
         )
-        self._wire.send(GangStarted(order.task, order.attempt, places))
+        self._wire.send(GangStarted(order.task, order.attempt, places, time.time()))
         if not order.spans_nodes:
             self._start_clock(gang)
 
@@ -216,15 +244,15 @@ class Agent:
     def _receive_from(self, process: RankProcess) -> bool:
         """Take one message of a rank; False if it has hung up."""
         try:
-            message = process.channel.recv()
+            message = pickle.loads(process.channel.recv_bytes())
         except (EOFError, OSError):
             return False
         gang = self._gang_of.get(process.identifier)
         match message:
             case JournalEvent():
                 self._record(message.kind, **message.fields)
-            case RankReturned() if gang:
-                self._rank_returned(gang, process, message)
+            case tuple() if gang:
+                self._rank_returned(gang, process, RankReturned._make(message))
             case Shared() if gang:
                 self._wire.send(GangShares(gang.order.task, gang.order.attempt, message.value))
                 self._share(gang, message.value)
@@ -250,7 +278,7 @@ class Agent:
         self._record("warning", message="MPI ranks are started by mpiexec, seconds each: the MPI library needs it")
         self._dissolve(gang)
         self._pool.retire(gang.ranks, reason="the MPI library needs its own launcher")
-        self._start_gang(gang.order)
+        self._start_gang(gang.order, gang.cores)
 
     def _rank_returned(self, gang: Gang, process: RankProcess, message: RankReturned) -> None:
         gang.returned(process, message.result)
@@ -268,9 +296,10 @@ class Agent:
         order = gang.order
         if not order.spans_nodes:
             self._release(gang)
-        self._wire.send(
-            GangFinished(order.task, order.attempt, gang.seconds, gang.packed_results(), gang.peak_memory_bytes)
-        )
+        seconds, then = gang.seconds, self._pass_on(gang)
+        results, peak = gang.packed_results(), gang.peak_memory_bytes
+        self._wire.send(GangFinished(order.task, order.attempt, seconds, results, peak, time.time(), then))
+        self._start_next(then, gang.cores)
 
     def _release(self, gang: Gang | None) -> None:
         """Let the ranks of a task that went well serve others."""
@@ -322,7 +351,9 @@ class Agent:
             return
         self._dissolve(gang)
         self._pool.retire(gang.ranks, reason="its task failed")
-        self._wire.send(GangFailed(order.task, order.attempt, gang.seconds, gang.failure))
+        then = self._pass_on(gang)
+        self._wire.send(GangFailed(order.task, order.attempt, gang.seconds, gang.failure, then))
+        self._start_next(then, gang.cores)
 
     def _end_gang(self, message: EndGang) -> None:
         """End the ranks here for what happened elsewhere, but first tell what they have met themselves."""
@@ -336,6 +367,8 @@ class Agent:
         self._wire.send(GangEnded(message.task, message.attempt))
 
     def _cancel(self, task: str) -> None:
+        for key in [key for key in self._ahead if key[0] == task]:
+            del self._ahead[key]
         for gang in [gang for gang in self._gangs.values() if gang.order.task == task]:
             self._dissolve(gang)
             self._pool.retire(gang.ranks, reason="its task was cancelled")

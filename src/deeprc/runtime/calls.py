@@ -18,8 +18,6 @@ from deeprc.errors import SpecError
 from deeprc.runtime.future import Future, collecting
 from deeprc.runtime.packing import unpacked
 
-Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-
 # What the standard pickler writes as cloudpickle would: nothing of these is found by the name of a module.
 _PLAIN = frozenset({int, float, complex, str, bytes, bool, type(None), PosixPath, Future})
 _NO_ARGUMENTS = pickle.dumps(((), {}), pickle.HIGHEST_PROTOCOL)
@@ -111,12 +109,3 @@ def result_of(task: str) -> Any:
     if task not in _local.loaded:
         _local.loaded[task] = pickle.loads(unpacked(_local.results[task]))
     return _local.loaded[task]
-
-
-def unpickle_call(call: bytes, results: Mapping[str, bytes]) -> Call:
-    """The call, a pickled function followed by its pickled arguments, with results in place of futures."""
-    file = io.BytesIO(call)
-    with filling_in(results):
-        function = pickle.load(file)
-        args, kwargs = pickle.load(file)
-    return function, args, kwargs

@@ -13,6 +13,7 @@ from typing import Any
 
 from deeprc.errors import AgentLostError, DeepRCError, DependencyFailedError, ResourceError
 from deeprc.journal import JournalWriter
+from deeprc.runtime.ahead import Ahead
 from deeprc.runtime.failures import error_for, failure_event
 from deeprc.runtime.flight import Flight
 from deeprc.runtime.future import Future
@@ -31,9 +32,12 @@ from deeprc.runtime.messages import (
     Heartbeat,
     Hello,
     JournalEvent,
+    PickledFunction,
     Prepare,
     Profile,
+    Recall,
     ReleaseGang,
+    Returned,
     RunGang,
     Shutdown,
     WorldEnds,
@@ -42,7 +46,7 @@ from deeprc.runtime.messages import (
 )
 from deeprc.runtime.pilot import Pilot
 from deeprc.runtime.results import merged_result
-from deeprc.runtime.scheduler import Demand, Node, Placement, Scheduler
+from deeprc.runtime.scheduler import Demand, Node, Placement, Scheduler, Seat
 from deeprc.runtime.wire import DriverSocket
 from deeprc.runtime.worlds import Worlds
 
@@ -56,7 +60,8 @@ class Task:
     """One submitted task, from submission to its end."""
 
     name: str
-    call: bytes
+    function: PickledFunction
+    arguments: bytes
     needs: tuple[str, ...]
     demand: Demand
     backend: str | None
@@ -75,6 +80,11 @@ class Task:
     result: bytes | None = None
     described: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def kind(self) -> object:
+        """What tasks that take about as long have in common."""
+        return self.function.key
+
 
 class Driver:
     """Runs tasks on the nodes of a pilot. Its public methods may be called from any thread."""
@@ -89,6 +99,7 @@ class Driver:
         self._scheduler = Scheduler(nodes, all_open=False)
         self._liveness = Liveness([node.name for node in nodes])
         self._worlds = Worlds()
+        self._ahead = Ahead({node.name: node.cores for node in nodes})
         self._tasks: dict[str, Task] = {}
         self._done: dict[str, bytes] = {}
         self._outcomes: list[tuple[Callable[[Any], None], Any]] = []
@@ -204,19 +215,42 @@ class Driver:
 
     def _place(self) -> None:
         for placement in self._scheduler.place():
-            self._run_on(placement)
+            task = self._tasks[placement.task]
+            task.attempt += 1
+            self._run_on(task, Flight(task.attempt, placement))
+        if self._scheduler.has_free_cores:
+            # Nothing that is ready fits there; what was sent ahead may.
+            self._send(self._ahead.recall(), Recall())
+            return
+        self._send_ahead()
 
-    def _run_on(self, placement: Placement) -> None:
+    def _send_ahead(self) -> None:
+        """Send nodes what they will have cores for in the next milliseconds."""
+        for node in self._liveness.ready:
+            following = self._scheduler.first()
+            if following is None or not (room := self._ahead.room(node, self._tasks[following].kind)):
+                continue
+            for name in self._scheduler.take_ahead(room, self._may_go_ahead):
+                task = self._tasks[name]
+                task.attempt += 1
+                self._ahead.sent(node, name, task.kind)
+                self._run_on(task, Flight(task.attempt, Placement(name, (Seat(node, (), ()),))), ahead=True)
+
+    def _may_go_ahead(self, name: str) -> bool:
+        task = self._tasks[name]
+        return task.backend in (None, "solo") and not task.isolated and self._ahead.is_short(task.kind)
+
+    def _run_on(self, task: Task, flight: Flight, *, ahead: bool = False) -> None:
         """Send each node its part."""
-        task = self._tasks[placement.task]
-        task.attempt += 1
-        task.flight = flight = Flight(task.attempt, placement)
-        task.future.set_running_or_notify_cancel() if task.attempt == 1 else None
+        task.flight = flight
+        if not ahead and task.attempt == 1:
+            task.future.set_running_or_notify_cancel()
         warm = False
         if task.backend == "mpi" and flight.spans_nodes:
             shape = {node: len(part.seats) for node, part in flight.parts.items()}
             flight.world, warm = self._worlds.acquire(task.profile, shape, fresh=task.isolated)
         inputs = {need: self._done[need] for need in task.needs}
+        layout = flight.layout
         for node, part in flight.parts.items():
             order = RunGang(
                 task=task.name,
@@ -224,22 +258,56 @@ class Driver:
                 backend=task.backend,
                 profile=task.profile,
                 modules=task.modules,
-                layout=flight.layout,
+                layout=layout,
                 part=part.index,
                 cores=tuple(seat.cores for seat in part.seats),
                 gpus=tuple(seat.gpus for seat in part.seats),
-                call=task.call,
+                function=task.function,
+                arguments=task.arguments,
                 inputs=inputs,
                 timeout_s=task.timeout_s,
                 isolated=task.isolated,
                 memory_bytes=task.demand.memory_bytes or None,
                 world=flight.world,
                 warm=warm,
+                ahead=ahead,
             )
             self._socket.send(node, order)
 
+    def _pass_on(self, node: str, name: str, then: tuple[str, int] | None) -> None:
+        """Follow the agent, which has given the core of a task that ended to one sent ahead."""
+        following = self._tasks.get(then[0]) if then is not None else None
+        if then is None or following is None or following.flight is None or following.attempt != then[1]:
+            # Nothing follows, or it has been cancelled meanwhile.
+            self._scheduler.release(name)
+            return
+        self._ahead.gone(node, following.name)
+        following.flight.parts[node].seats = (self._scheduler.pass_on(name, following.name),)
+        if following.attempt == 1:
+            following.future.set_running_or_notify_cancel()
+
+    def _adopt(self, node: str, then: tuple[str, int]) -> None:
+        """A task sent ahead has been given a core that was no longer its predecessor's: it is run again in its turn."""
+        task = self._tasks.get(then[0])
+        if task is not None and task.attempt == then[1] and self._ahead.gone(node, task.name):
+            self._scheduler.occupy(task.name, task.demand, node)
+
+    def _returned(self, node: str, message: Returned) -> None:
+        """What was sent ahead and has not begun is ready again."""
+        self._ahead.came_back(node)
+        for name, attempt in message.attempts:
+            task = self._tasks.get(name)
+            if task is not None and task.attempt == attempt and self._ahead.gone(node, name):
+                self._unsend(task)
+
+    def _unsend(self, task: Task) -> None:
+        task.attempt -= 1
+        task.flight = None
+        self._ready(task)
+
     def _finished(self, task: Task, flight: Flight) -> None:
         self._scheduler.release(task.name)
+        self._ahead.took(task.kind, flight.seconds)
         try:
             result, value = merged_result(flight.results())
         except Exception as error:
@@ -256,6 +324,7 @@ class Driver:
             seconds=round(flight.seconds, 6),
             peak_memory_bytes=flight.peak_memory_bytes,
             result=_short(value),
+            **flight.clock,
         )
         self._outcomes.append((task.future.set_result, value))
 
@@ -336,6 +405,8 @@ class Driver:
         self._scheduler.drop(name)
         self._scheduler.release(name)
         if task.flight is not None:
+            for node in task.flight.parts:
+                self._ahead.gone(node, name)
             self._send(task.flight.parts, CancelTask(name))
             self._drop_world(task.flight)
         self._record("task.cancelled", task=name, reason=reason)
@@ -354,6 +425,9 @@ class Driver:
     def _hear_gang(self, node: str, message: GangStarted | GangFinished | GangFailed | GangEnded | GangShares) -> None:
         flight = self._flight_of(message)
         if flight is None or node not in flight.parts:
+            # Cancelled meanwhile; its core has been given back already.
+            if isinstance(message, GangFinished | GangFailed) and message.then is not None:
+                self._adopt(node, message.then)
             return
         task = self._tasks[message.task]
         match message:
@@ -362,8 +436,12 @@ class Driver:
             case GangShares():
                 self._send((peer for peer in flight.parts if peer != node), message)
             case GangFinished():
+                if message.then is not None:
+                    self._pass_on(node, task.name, message.then)
                 flight.finished(node, message)
             case GangFailed():
+                if message.then is not None:
+                    self._pass_on(node, task.name, message.then)
                 self._part_failed(task, flight, node, message)
             case GangEnded():
                 flight.ended(node)
@@ -374,7 +452,13 @@ class Driver:
         places = flight.started(node, message)
         if not places:
             return
-        self._record("task.started", task=task.name, attempt=task.attempt, ranks=[vars(place) for place in places])
+        self._record(
+            "task.started",
+            task=task.name,
+            attempt=task.attempt,
+            ranks=[place._asdict() for place in places],
+            time=message.time,
+        )
         if flight.spans_nodes and task.timeout_s is not None:
             self._send(flight.parts, GangRuns(task.name, task.attempt))
 
@@ -430,6 +514,8 @@ class Driver:
             match message:
                 case GangStarted() | GangFinished() | GangFailed() | GangEnded() | GangShares():
                     self._hear_gang(node, message)
+                case Returned():
+                    self._returned(node, message)
                 case JournalEvent():
                     self._record(message.kind, **message.fields)
                 case WorldFence():
@@ -460,6 +546,8 @@ class Driver:
         self._scheduler.remove(node)
         for name in self._worlds.on_node(node):
             self._send(self._worlds.forget(name), WorldEnds(name))
+        for name in self._ahead.lost(node):
+            self._unsend(self._tasks[name])
         for task in list(self._tasks.values()):
             flight = task.flight
             if flight is None:

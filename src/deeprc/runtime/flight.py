@@ -37,6 +37,8 @@ class Flight:
         self.attempt = attempt
         self.world = world
         self.seconds = 0.0
+        # When it finished, by the clock of the node that finished last.
+        self.clock: dict[str, float] = {}
         self.peak_memory_bytes = 0
         self.parts: dict[str, Part] = {}
         self._failures: list[Failure] = []
@@ -75,6 +77,7 @@ class Flight:
         part.state, part.results = "finished", message.results
         self.peak_memory_bytes = max(self.peak_memory_bytes, message.peak_memory_bytes)
         self.seconds = max(self.seconds, message.seconds)
+        self.clock = {"time": max(message.time, self.clock.get("time", 0.0))}
 
     def results(self) -> tuple[bytes, ...]:
         """What ranks sent that counts: rank 0's result first."""

@@ -20,6 +20,8 @@ class Gang:
     order: RunGang
     ranks: list[RankProcess]
     node: str
+    # The cores of each rank; of a task that was sent ahead, those of the task before it.
+    cores: tuple[tuple[int, ...], ...]
     results: dict[int, bytes | None] = field(default_factory=dict)
     failure: Failure | None = None
     started: float | None = None

@@ -1,9 +1,12 @@
-"""What driver, agents and ranks say to each other: frozen, picklable, sent only over authenticated channels."""
+"""What driver, agents and ranks say to each other: frozen, picklable, sent only over authenticated channels.
+
+What is said of every task is a named tuple: made, packed and unpacked in a fraction of a dataclass's time.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,28 @@ class Prepare:
     modules: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class RunGang:
+class PickledFunction(NamedTuple):
+    """A function on its way to ranks.
+
+    `key` is the hash of `payload`, or None for one that is sent with each task. A receiver keeps what has a key, and
+    is then sent the key alone, with None as payload. `reusable`: a rank may call the same copy again.
+    """
+
+    key: bytes | None
+    payload: bytes | None
+    reusable: bool
+
+
+class RunGang(NamedTuple):
     """Driver to agent: start those ranks of one attempt of a task that this node holds.
 
     `layout` says how many ranks each of the gang's nodes holds, in rank order, and `part` which of them this is;
     `cores` and `gpus` have one entry for each rank here. `world` names an MPI world that spans nodes; when `warm`,
     its ranks are there from an earlier task.
 
-    `call` is the pickled (function, args, kwargs), in which results of other tasks are persistent ids;
-    `inputs` maps those ids to pickled results.
+    `function` and `arguments` are the pickled call, in which names of tasks stand for their results; `inputs` maps
+    those names to pickled results. With `ahead` the task waits here for the next core that a task of this node gives
+    back, and `cores` says nothing.
     """
 
     task: str
@@ -49,7 +64,8 @@ class RunGang:
     part: int
     cores: tuple[tuple[int, ...], ...]
     gpus: tuple[tuple[int, ...], ...]
-    call: bytes
+    function: PickledFunction
+    arguments: bytes
     inputs: dict[str, bytes]
     timeout_s: float | None = None
     isolated: bool = False
@@ -57,6 +73,7 @@ class RunGang:
     memory_bytes: int | None = None
     world: str | None = None
     warm: bool = False
+    ahead: bool = False
 
     @property
     def size(self) -> int:
@@ -76,6 +93,18 @@ class RunGang:
     @property
     def key(self) -> tuple[str, int]:
         return self.task, self.attempt
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Driver to agent: give back, by `Returned`, what was sent ahead and has not begun."""
+
+
+@dataclass(frozen=True)
+class Returned:
+    """Agent to driver: these attempts, sent ahead, will not begin here."""
+
+    attempts: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -168,25 +197,23 @@ class Hello:
     address: str
 
 
-@dataclass(frozen=True)
-class RankPlace:
+class RankPlace(NamedTuple):
     rank: int
     node: str
     slot: int
     pid: int
 
 
-@dataclass(frozen=True)
-class GangStarted:
-    """Agent to driver: all ranks of this part run."""
+class GangStarted(NamedTuple):
+    """Agent to driver: all ranks of this part run. `time` is the node's clock, in seconds since the epoch."""
 
     task: str
     attempt: int
     ranks: tuple[RankPlace, ...]
+    time: float
 
 
-@dataclass(frozen=True)
-class GangFinished:
+class GangFinished(NamedTuple):
     """Agent to driver: every rank here has returned. `results` holds rank 0's and every other rank's Dataset."""
 
     task: str
@@ -194,6 +221,9 @@ class GangFinished:
     seconds: float
     results: tuple[bytes, ...]
     peak_memory_bytes: int = 0
+    time: float = 0.0
+    # Which attempt, of those sent ahead, has got the task's core.
+    then: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -225,6 +255,7 @@ class GangFailed:
     attempt: int
     seconds: float
     failure: Failure
+    then: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -235,8 +266,7 @@ class JournalEvent:
     fields: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(NamedTuple):
     """Agent to rank: your part of a task."""
 
     task: str
@@ -247,12 +277,12 @@ class Assignment:
     backend: str | None
     threads: int
     gpus: tuple[int, ...]
-    call: bytes
+    function: PickledFunction
+    arguments: bytes
     inputs: dict[str, bytes]
 
 
-@dataclass(frozen=True)
-class RankReturned:
+class RankReturned(NamedTuple):
     """Rank to agent: my part is done. `result` is None where only rank 0's counts.
 
     `held_bytes` is the anonymous memory of the process; `left_children` says that the task left processes behind.

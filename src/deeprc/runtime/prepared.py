@@ -16,7 +16,7 @@ import cloudpickle
 from deeprc.runtime.backend import backend_for
 from deeprc.runtime.calls import pickle_function
 from deeprc.runtime.future import Future
-from deeprc.runtime.messages import Profile
+from deeprc.runtime.messages import PickledFunction, Profile
 from deeprc.runtime.profile import profile_of
 from deeprc.spec.signature import Shape, check_call, shape_of
 from deeprc.spec.task import Resources
@@ -27,15 +27,16 @@ _CONSTANT = frozenset(
 )
 _REMEMBERED = (types.FunctionType, types.BuiltinFunctionType)
 _MOST_REMEMBERED = 256
+_LONGEST_KEPT = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A function with one set of options.
 
-    `payload` is the pickled function and `key` its content's hash; both are None for one whose pickled form may
-    change between calls, because it refers to something mutable. `names_files`: whether a default argument could
-    be the path of an input. `described` is what the journal says of each of its tasks.
+    `pickled` is None for a function whose pickled form may change between calls, because it refers to something
+    mutable. `names_files`: whether a default argument could be the path of an input. `described` is what the journal
+    says of each of its tasks.
     """
 
     resources: Resources
@@ -43,14 +44,16 @@ class Prepared:
     profile: Profile
     modules: tuple[str, ...]
     shape: Shape
-    payload: bytes | None
-    key: bytes | None
+    pickled: PickledFunction | None
     names_files: bool
     described: Mapping[str, Any]
 
-    def pickled(self, function: Callable[..., Any]) -> tuple[bytes, tuple[Future, ...]]:
+    def function(self, function: Callable[..., Any]) -> tuple[PickledFunction, tuple[Future, ...]]:
         """The function, pickled, and the futures in it."""
-        return (self.payload, ()) if self.payload is not None else pickle_function(function)
+        if self.pickled is not None:
+            return self.pickled, ()
+        payload, needs = pickle_function(function)
+        return PickledFunction(None, payload, reusable=False), needs
 
 
 class Preparations:
@@ -79,7 +82,7 @@ class Preparations:
         check_call(function, args, kwargs, resources)
         snapshot = _Snapshot(function) if type(function) in _REMEMBERED else None
         prepared = _prepare(function, resources, constant=snapshot is not None and snapshot.constant)
-        if snapshot is not None and prepared.payload is not None:
+        if snapshot is not None and prepared.pickled is not None:
             self._remember(snapshot, function, resources, prepared)
         return prepared
 
@@ -96,9 +99,6 @@ class Preparations:
 def _prepare(function: Callable[..., Any], resources: Resources, *, constant: bool) -> Prepared:
     backend = backend_for(resources.comm, function, ranks=resources.ranks, gpus=resources.gpus)
     profile, modules = profile_of(function, backend, resources.threads)
-    payload, needs = pickle_function(function) if constant else (None, ())
-    if needs:
-        payload = None
     shape = shape_of(function)
     return Prepared(
         resources=resources,
@@ -106,8 +106,7 @@ def _prepare(function: Callable[..., Any], resources: Resources, *, constant: bo
         profile=profile,
         modules=modules,
         shape=shape,
-        payload=payload,
-        key=None if payload is None else hashlib.blake2b(payload, digest_size=16).digest(),
+        pickled=_pickled_once(function) if constant else None,
         names_files=any(isinstance(value, str | Path | list | tuple | dict) for value in shape.defaults),
         described={
             "function": f"{function.__module__}:{getattr(function, '__qualname__', function)}",
@@ -118,6 +117,15 @@ def _prepare(function: Callable[..., Any], resources: Resources, *, constant: bo
             "profile": str(profile),
         },
     )
+
+
+def _pickled_once(function: Callable[..., Any]) -> PickledFunction | None:
+    payload, needs = pickle_function(function)
+    if needs:
+        return None
+    # Large ones would fill the memory of those who keep them.
+    key = hashlib.blake2b(payload, digest_size=16).digest() if len(payload) <= _LONGEST_KEPT else None
+    return PickledFunction(key, payload, reusable=_by_reference(function) or not _keeps_state(function))
 
 
 class _Snapshot:
@@ -200,14 +208,19 @@ def _by_reference(value: Any) -> bool:
     return builtin or bool(cloudpickle.cloudpickle._should_pickle_by_reference(value))
 
 
-def keeps_state(function: Callable[..., Any]) -> bool:
-    """Whether a copied function assigns to its global variables, so that a second call would see the first's."""
-    if not isinstance(function, types.FunctionType):
+def _keeps_state(function: Callable[..., Any]) -> bool:
+    """Whether a copied function assigns to its global variables, or calls others that may, or has a closure.
+
+    Then a second call of the same copy would see what the first has left.
+    """
+    if not isinstance(function, types.FunctionType) or function.__closure__:
         return True
     codes = [function.__code__]
     while codes:
         code = codes.pop()
         if any(step.opname in ("STORE_GLOBAL", "DELETE_GLOBAL") for step in dis.get_instructions(code)):
+            return True
+        if any(isinstance(function.__globals__.get(name), types.FunctionType) for name in code.co_names):
             return True
         codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
     return False

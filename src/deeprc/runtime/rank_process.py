@@ -12,6 +12,7 @@ from deeprc.runtime.family import descendants
 from deeprc.runtime.messages import Profile
 from deeprc.runtime.plain_world import PlainWorld
 from deeprc.runtime.pmi_server import PmiServer
+from deeprc.runtime.told import Told
 
 _TAIL_BYTES = 4096
 _TAIL_LINES = 20
@@ -32,6 +33,7 @@ class RankProcess:
     # Why the rank serves no further task, once something has spoilt it.
     unfit: str | None = None
     log_offset: int = 0
+    told: Told = field(default_factory=Told)
     children: list[int] = field(default_factory=list)
     held_at_first: int | None = None
     held_bytes: int = 0
@@ -41,7 +43,10 @@ class RankProcess:
         """Remember where the output of the next task begins, and forget what the last one held."""
         self.held_bytes = self.peak_bytes = 0
         self.children = []
-        self.log_offset = self.log.stat().st_size if self.log.exists() else 0
+        try:
+            self.log_offset = self.log.stat().st_size
+        except FileNotFoundError:
+            self.log_offset = 0
 
     def last_output(self) -> str:
         """The last lines this rank wrote since `begin_task`."""

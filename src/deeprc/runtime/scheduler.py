@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from deeprc.errors import ResourceError
@@ -36,6 +37,9 @@ class Demand:
     @property
     def cores(self) -> int:
         return self.ranks * self.threads
+
+
+SIMPLE = Demand(1)
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,45 @@ class Scheduler:
             self._free[node].cores.sort()
             self._free[node].gpus.sort()
 
+    def take_ahead(self, most: int, suits: Callable[[str], bool]) -> list[str]:
+        """Up to `most` of the tasks that are next in turn, of one core and nothing else, to be passed a core later.
+
+        The first that does not suit ends it: nothing that waits is overtaken. For after `place`.
+        """
+        taken: list[str] = []
+        while self._queue and len(taken) < most:
+            task = self._queue[0][2]
+            demand = self._ready.get(task)
+            if demand is not None:
+                if demand != SIMPLE or not suits(task):
+                    break
+                self.drop(task)
+                taken.append(task)
+            heapq.heappop(self._queue)
+        return taken
+
+    def first(self) -> str | None:
+        """The task that is next in turn."""
+        while self._queue and self._queue[0][2] not in self._ready:
+            heapq.heappop(self._queue)
+        return self._queue[0][2] if self._queue else None
+
+    def occupy(self, task: str, demand: Demand, node: str) -> None:
+        """Note a simple task that runs on a core of a node which may be another's too until one of them ends."""
+        free = self._free.get(node)
+        cores = (free.cores.pop(0),) if free is not None and free.cores else ()
+        self._placed[task] = demand, (Seat(node, cores, ()),)
+
+    def pass_on(self, task: str, following: str) -> Seat:
+        """Give a simple task's core to one that was taken ahead."""
+        demand, seats = self._placed.pop(task)
+        self._placed[following] = demand, seats
+        return seats[0]
+
+    @property
+    def has_free_cores(self) -> bool:
+        return any(free.cores for free in self._free.values())
+
     def place(self) -> list[Placement]:
         """Place what fits now, the most urgent first.
 
@@ -151,7 +194,7 @@ class Scheduler:
         placements: list[Placement] = []
         waiting: list[Entry] = []
         held: set[str] = set()
-        while self._queue and self._has_cores() and len(held) < len(self._nodes) and len(waiting) < _LOOKAHEAD:
+        while self._queue and self.has_free_cores and len(held) < len(self._nodes) and len(waiting) < _LOOKAHEAD:
             entry = heapq.heappop(self._queue)
             task = entry[3]
             demand = self._ready.get(task)
@@ -168,9 +211,6 @@ class Scheduler:
             heapq.heappush(self._queue, entry)
             self._passed_over[entry[3]] += len(placements)
         return placements
-
-    def _has_cores(self) -> bool:
-        return any(free.cores for free in self._free.values())
 
     def _room(self, node: str, demand: Demand) -> int:
         """How many ranks of a task a node has room for now."""

@@ -218,7 +218,7 @@ class Session:
         prepared = self._preparations.of(function, args, kwargs, resources)
         _run_own_check(function, args, kwargs)
         demand = self._demand(resources)
-        pickled_function, needs = prepared.pickled(function)
+        pickled_function, needs = prepared.function(function)
         arguments, more_needs = pickle_arguments(function, args, kwargs)
         if more_needs:
             needs = tuple(dict.fromkeys((*needs, *more_needs)))
@@ -234,7 +234,8 @@ class Session:
         self._driver.submit(
             Task(
                 name=task_name,
-                call=pickled_function + arguments,
+                function=pickled_function,
+                arguments=arguments,
                 needs=tuple(needs_names),
                 demand=demand,
                 backend=prepared.backend,

@@ -12,11 +12,15 @@ import json
 import os
 import pickle
 import secrets
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import zmq
+
+from deeprc.runtime.messages import GangFinished, GangStarted, RankPlace, RunGang
+from deeprc.runtime.told import Told
 
 _CONNECTION_FILE = ".connection.json"
 # Results of up to 1 MiB travel in messages: so no frame is of more than 64 MiB or so.
@@ -44,6 +48,7 @@ class DriverSocket:
         self.socket.linger = 0
         port = self.socket.bind_to_random_port(f"tcp://{host}")
         self._outbox: dict[str, list[Any]] = {}
+        self._told: dict[str, Told] = defaultdict(Told)
         self._token = secrets.token_hex(32)
         _write_private(
             run_directory / _CONNECTION_FILE, Connection(f"tcp://{host}:{port}", public.decode(), self._token)
@@ -52,6 +57,8 @@ class DriverSocket:
     def send(self, node: str, message: Any) -> None:
         """Have a message go out with the next `flush`, together with others for its node."""
         waiting = self._outbox.setdefault(node, [])
+        if type(message) is RunGang:
+            message = message._replace(function=self._told[node].shortened(message.function))
         waiting.append(message)
         if len(waiting) >= _MOST_IN_A_FRAME:
             self.flush()
@@ -59,7 +66,7 @@ class DriverSocket:
     def flush(self) -> None:
         """Send what waits: one frame for each node."""
         for node, messages in self._outbox.items():
-            self.socket.send_multipart([node.encode(), pickle.dumps(messages, pickle.HIGHEST_PROTOCOL)])
+            self.socket.send_multipart([node.encode(), packed_frame(messages)])
         self._outbox.clear()
 
     def receive(self) -> list[tuple[str, Any]]:
@@ -72,7 +79,7 @@ class DriverSocket:
                 return messages
             if len(frames) == 3 and hmac.compare_digest(frames[1], self._token.encode()):
                 node = frames[0].decode()
-                messages += [(node, message) for message in pickle.loads(frames[2])]
+                messages += [(node, message) for message in unpacked_frame(frames[2])]
 
 
 class AgentSocket:
@@ -99,16 +106,46 @@ class AgentSocket:
     def flush(self) -> None:
         """Send what waits, in one frame."""
         if self._outbox:
-            self.socket.send_multipart([self._token, pickle.dumps(self._outbox, pickle.HIGHEST_PROTOCOL)])
+            self.socket.send_multipart([self._token, packed_frame(self._outbox)])
             self._outbox.clear()
 
     def receive(self) -> list[Any]:
         messages: list[Any] = []
         while True:
             try:
-                messages += pickle.loads(self.socket.recv(zmq.NOBLOCK))
+                messages += unpacked_frame(self.socket.recv(zmq.NOBLOCK))
             except zmq.Again:
                 return messages
+
+
+# Pickle asks a named tuple for its parts in Python; a plain tuple it writes by itself.
+_TUPLES: tuple[Any, ...] = (RunGang, GangStarted, GangFinished)
+_CODES = {kind: code for code, kind in enumerate(_TUPLES)}
+
+
+def packed_frame(messages: list[Any]) -> bytes:
+    """Messages as one pickle, in which what they have in common is written once."""
+    return pickle.dumps([_plain(message) for message in messages], pickle.HIGHEST_PROTOCOL)
+
+
+def unpacked_frame(frame: bytes) -> list[Any]:
+    return [_restored(*entry) for entry in pickle.loads(frame)]
+
+
+def _plain(message: Any) -> tuple[int | None, Any]:
+    code = _CODES.get(type(message))
+    if type(message) is GangStarted:
+        return code, (message.task, message.attempt, tuple(map(tuple, message.ranks)), message.time)
+    return (None, message) if code is None else (code, tuple(message))
+
+
+def _restored(code: int | None, content: Any) -> Any:
+    if code is None:
+        return content
+    if _TUPLES[code] is GangStarted:
+        task, attempt, ranks, time = content
+        return GangStarted(task, attempt, tuple(map(RankPlace._make, ranks)), time)
+    return _TUPLES[code]._make(content)
 
 
 def read_connection(run_directory: Path) -> Connection:
