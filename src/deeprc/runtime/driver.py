@@ -62,7 +62,8 @@ class Task:
     name: str
     function: PickledFunction
     arguments: bytes
-    needs: tuple[str, ...]
+    # Held, and with them their results, until this task has ended.
+    needs: tuple[Future, ...]
     demand: Demand
     backend: str | None
     profile: Profile
@@ -75,9 +76,6 @@ class Task:
     expected_s: float = 1.0
     attempt: int = 0
     flight: Flight | None = None
-    # Results are kept while tasks that need them have not ended.
-    dependents: int = 0
-    result: bytes | None = None
     described: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -101,7 +99,6 @@ class Driver:
         self._worlds = Worlds()
         self._ahead = Ahead({node.name: node.cores for node in nodes})
         self._tasks: dict[str, Task] = {}
-        self._done: dict[str, bytes] = {}
         self._outcomes: list[tuple[Callable[[Any], None], Any]] = []
         self._commands: deque[Callable[[], None]] = deque()
         self._wake_read, self._wake_write = os.pipe()
@@ -121,7 +118,12 @@ class Driver:
         """Refuse what the allocation can never give (ResourceError)."""
         self._scheduler.check(demand)
 
+    def unfinished(self) -> list[Future]:
+        """The futures of all tasks that have been submitted and have not ended."""
+        return [task.future for task in list(self._tasks.values())]
+
     def submit(self, task: Task) -> None:
+        self._tasks[task.name] = task
         self._call(lambda: self._submitted(task))
 
     def cancel(self, name: str, reason: str) -> None:
@@ -188,17 +190,19 @@ class Driver:
     # --- tasks
 
     def _submitted(self, task: Task) -> None:
-        self._tasks[task.name] = task
+        if task.name not in self._tasks:
+            # The last node was lost meanwhile, and with it this task.
+            return
         self._record("task.submitted", **task.described)
         if self._is_impossible(task):
             return
         self._prepare(task)
         for need in task.needs:
-            if need not in self._tasks and need not in self._done:
+            if need.packed is None and need.task not in self._tasks:
                 # What it needs had failed before it was submitted.
-                self._end_unrun(task, f"{need!r}, which it needs, did not finish")
+                self._end_unrun(task, f"{need.task!r}, which it needs, did not finish")
                 return
-        unfinished = [need for need in task.needs if need in self._tasks]
+        unfinished = [need.task for need in task.needs if need.packed is None]
         if self._graph.add(task.name, unfinished, task.expected_s):
             self._ready(task)
 
@@ -249,7 +253,7 @@ class Driver:
         if task.backend == "mpi" and flight.spans_nodes:
             shape = {node: len(part.seats) for node, part in flight.parts.items()}
             flight.world, warm = self._worlds.acquire(task.profile, shape, fresh=task.isolated)
-        inputs = {need: self._done[need] for need in task.needs}
+        inputs = {need.task: need.packed or b"" for need in task.needs}
         layout = flight.layout
         for node, part in flight.parts.items():
             order = RunGang(
@@ -313,7 +317,7 @@ class Driver:
         except Exception as error:
             self._fail(task, DeepRCError(f"the result of task {task.name!r} cannot be read: {error}"))
             return
-        self._done[task.name] = result
+        task.future.packed = result
         del self._tasks[task.name]
         for ready in self._graph.finish(task.name):
             self._ready(self._tasks[ready])

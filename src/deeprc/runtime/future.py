@@ -35,6 +35,8 @@ class Future(concurrent.futures.Future[Any]):
         self._state = "PENDING"
         self._result: Any = None
         self._exception: BaseException | None = None
+        # The result as tasks that need it get it. It lives as long as this future, or a task that needs it.
+        self.packed: bytes | None = None
 
     def __getattr__(self, name: str) -> Any:
         if name == "_condition":

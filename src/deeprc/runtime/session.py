@@ -76,8 +76,10 @@ class Session:
         self._pilot = chosen
         self._closed = False
         self._lock = threading.Lock()
-        self._futures: dict[str, Future] = {}
+        # Names that tasks were given; the others follow from the counters.
+        self._names: set[str] = set()
         self._counters: dict[str, itertools.count[int]] = {}
+        self._counted: dict[str, int] = {}
         self._specs: list[tuple[str, Prepared, list[str]]] = []
         self._preparations = Preparations()
         self._checked: set[Demand] = set()
@@ -172,9 +174,8 @@ class Session:
         if self._closed:
             return
         self._closed = True
-        for future in self._futures.values():
-            if not future.done():
-                self._driver.cancel(future.task, "the session was closed")
+        for future in self._driver.unfinished():
+            self._driver.cancel(future.task, "the session was closed")
         outcome = status or ("failed" if self._driver.failed_tasks else "succeeded")
         self._driver.record("run.finished", status=outcome, seconds=round(time.time() - self._started, 3))
         self._driver.close()
@@ -202,7 +203,7 @@ class Session:
             self.close(status=status)
 
     def _wait(self) -> None:
-        for future in list(self._futures.values()):
+        for future in self._driver.unfinished():
             future.exception()
 
     def _submit(
@@ -225,7 +226,6 @@ class Session:
         with self._lock:
             task_name = self._new_name(function, name)
             future = Future(task_name, self._cancel)
-            self._futures[task_name] = future
         needs_names = [need.task for need in needs]
         described = {"task": task_name, "name": task_name, **prepared.described, "needs": needs_names}
         if prepared.names_files or args or kwargs:
@@ -236,7 +236,7 @@ class Session:
                 name=task_name,
                 function=pickled_function,
                 arguments=arguments,
-                needs=tuple(needs_names),
+                needs=needs,
                 demand=demand,
                 backend=prepared.backend,
                 profile=prepared.profile,
@@ -284,14 +284,21 @@ class Session:
 
     def _new_name(self, function: Callable[..., Any], name: str | None) -> str:
         if name is not None:
-            if name in self._futures:
+            if name in self._names or self._was_counted(name):
                 raise SpecError(f"this session already has a task {name!r}; names are unique: choose another")
-            return TaskSpec(name=name, function="checked:name").name
+            self._names.add(TaskSpec(name=name, function="checked:name").name)
+            return name
         base = getattr(function, "__name__", "task").strip("<>")
         counter = self._counters.setdefault(base, itertools.count(1))
-        while (candidate := base if (number := next(counter)) == 1 else f"{base}-{number}") in self._futures:
+        while (candidate := base if (number := next(counter)) == 1 else f"{base}-{number}") in self._names:
             continue
+        self._counted[base] = number
         return candidate
+
+    def _was_counted(self, name: str) -> bool:
+        """Whether a task without a name of its own has got this one."""
+        base, _, number = name.rpartition("-")
+        return name in self._counted or (number.isdecimal() and 1 < int(number) <= self._counted.get(base, 0))
 
     def _write_spec(self) -> None:
         path = self.run_directory / "spec.json"
