@@ -153,7 +153,7 @@ class Scheduler:
         """
         taken: list[str] = []
         while self._queue and len(taken) < most:
-            task = self._queue[0][2]
+            task = self._queue[0][3]
             demand = self._ready.get(task)
             if demand is not None:
                 if demand != SIMPLE or not suits(task):
@@ -165,9 +165,9 @@ class Scheduler:
 
     def first(self) -> str | None:
         """The task that is next in turn."""
-        while self._queue and self._queue[0][2] not in self._ready:
+        while self._queue and self._queue[0][3] not in self._ready:
             heapq.heappop(self._queue)
-        return self._queue[0][2] if self._queue else None
+        return self._queue[0][3] if self._queue else None
 
     def occupy(self, task: str, demand: Demand, node: str) -> None:
         """Note a simple task that runs on a core of a node which may be another's too until one of them ends."""
