@@ -1,6 +1,7 @@
 """Put the measured tables into README.md and docs/benchmarks.md, between their markers.
 
-`deeprc bench pipeline --json benchmarks/pipeline.json`, then `python benchmarks/fill_tables.py`.
+`deeprc bench NAME --json benchmarks/NAME.json`, then `python benchmarks/fill_tables.py`. A place whose benchmark has no
+file yet is left as it is.
 """
 
 from __future__ import annotations
@@ -29,13 +30,59 @@ def pipeline_table(result: dict[str, Any]) -> str:
     return "\n".join([head, "", "| way | what runs | seconds | times faster than batch |", "|---|---|---|---|", *rows])
 
 
+def tables_table(result: dict[str, Any]) -> str:
+    """Medians of each case, the most memory, and the ratios of Deep RC to the others."""
+    head = f"{result['cores']} cores, medians of {result['rounds']} interleaved rounds, in seconds"
+    lines = [f"{head}, Python {result['environment']['python']}:"]
+    for case in result["cases"]:
+        questions = list(next(iter(case["engines"].values())))
+        lines += ["", f"**{case['case']}**", "", f"| engine | {' | '.join(questions)} | most memory |"]
+        lines.append("|---" * (len(questions) + 2) + "|")
+        for engine, answers in case["engines"].items():
+            cells = [f"{a['median_seconds']:.3f}" if "seconds" in a else "-" for a in answers.values()]
+            peaks = [a["peak_bytes"] for a in answers.values() if a.get("peak_bytes")]
+            memory = f"{max(peaks) / 2**30:.2f} GiB" if peaks else "-"
+            lines.append(f"| {engine} | {' | '.join(cells)} | {memory} |")
+    for case_name, questions in result["ratios"].items():
+        named = list(dict.fromkeys(name for found in questions.values() for name in found))
+        lines += [
+            "",
+            f"Ratios, {case_name}:",
+            "",
+            f"| question | {' | '.join(named)} |",
+            "|---" * (len(named) + 1) + "|",
+        ]
+        for question, found in questions.items():
+            cells = [f"{found[name]:.2f}" if name in found else "-" for name in named]
+            lines.append(f"| {question} | {' | '.join(cells)} |")
+    for engine, command in result["not_measured"].items():
+        lines += ["", f"Not measured: {engine} (`{command}`)."]
+    return "\n".join(lines)
+
+
+def exchange_table(result: dict[str, Any]) -> str:
+    """What the model says of the published runs."""
+    columns = ("what", "ranks", "published [s]", "flat [s]", "two levels [s]", "chosen")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for row in result["published"]:
+        told = f"{row['seconds']:.3g} | {row['flat_seconds']:.3g} | {row['two_level_seconds']:.3g} | {row['chosen']}"
+        lines.append(f"| {row['what']} | {row['ranks']:,} | {told} |")
+    return "\n".join(lines)
+
+
+MAKERS = {"pipeline": pipeline_table, "tables": tables_table, "exchange": exchange_table}
+
+
 def main() -> None:
     """Fill every marked place of every page."""
-    table = pipeline_table(json.loads((ROOT / "benchmarks" / "pipeline.json").read_text()))
-    marked = re.compile(r"(<!-- benchmark:pipeline -->\n).*?(<!-- /benchmark:pipeline -->)", re.S)
-    for page in PAGES:
-        text = page.read_text()
-        page.write_text(marked.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text))
+    for name, make in MAKERS.items():
+        file = ROOT / "benchmarks" / f"{name}.json"
+        if not file.exists():
+            continue
+        table = make(json.loads(file.read_text()))
+        marked = re.compile(rf"(<!-- benchmark:{name} -->\n).*?(<!-- /benchmark:{name} -->)", re.S)
+        for page in PAGES:
+            page.write_text(marked.sub(lambda match, text=table: f"{match[1]}{text}\n{match[2]}", page.read_text()))
 
 
 if __name__ == "__main__":

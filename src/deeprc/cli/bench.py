@@ -35,3 +35,30 @@ def tasks(
     from deeprc.cli.bench_tasks import main
 
     main(json, rounds=rounds)
+
+
+@app.command()
+def tables(
+    json: Annotated[Path, typer.Option("--json", help="File for the measurements.")],
+    rows: Annotated[str, typer.Option(help="Rows of Cylon's tables, with commas between.")] = "1e6,1e7",
+    db_rows: Annotated[float, typer.Option(help="Rows of the db-benchmark's tables; 0 leaves it out.")] = 1e7,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; Dask, Daft and Bodo take part in a third.")] = 4,
+    engines: Annotated[str, typer.Option(help="Engines, with commas between; all by default.")] = "",
+    envs: Annotated[Path, typer.Option(help="Folder of the environments that `make bench-env` builds.")] = Path(),
+    limit: Annotated[float, typer.Option(help="Seconds for one engine's questions; what takes longer is ended.")] = 240,
+    quick: Annotated[bool, typer.Option("--quick", help="Cylon's tables only, as with --db-rows 0.")] = False,
+) -> None:
+    """Joins, sorts and group-bys beside Polars, DuckDB, Dask, Daft and Bodo."""
+    from deeprc.cli.bench_tables import main
+
+    counts = [int(float(count)) for count in rows.split(",")]
+    names = [name.strip() for name in engines.split(",") if name.strip()]
+    main(
+        json,
+        rows=counts,
+        db_rows=0 if quick else int(db_rows),
+        rounds=rounds,
+        engines=names,
+        environments=envs.resolve(),
+        limit_s=limit,
+    )

@@ -18,19 +18,29 @@ from typing import Any
 def ask(engine: dict[str, Any], orders: dict[str, Any]) -> list[dict[str, Any]]:
     """Each question's begin and end (seconds of the machine's monotonic clock), and what was answered."""
     few = engine["load"](orders["few"], orders["cores"])
+    failed = {}
     for question in orders["questions"]:
-        engine["describe"](engine["QUESTIONS"][question](few))
+        if question not in engine["QUESTIONS"]:
+            failed[question] = "not asked"
+            continue
+        try:
+            engine["describe"](engine["QUESTIONS"][question](few))
+        except Exception as error:
+            failed[question] = f"{type(error).__name__}: {str(error)[:300]}"
     tables = engine["load"](orders["tables"], orders["cores"])
-    answers = []
-    for question in orders["questions"]:
-        gc.collect()
-        began = time.monotonic()
-        answer = engine["QUESTIONS"][question](tables)
-        ended = time.monotonic()
-        rows, sums = engine["describe"](answer)
-        del answer
-        answers.append({"question": question, "began": began, "ended": ended, "rows": rows, "sums": sums})
-    return answers
+    return [
+        {"question": question, "failed": failed[question]} if question in failed else _asked(engine, question, tables)
+        for question in orders["questions"]
+    ]
+
+
+def _asked(engine: dict[str, Any], question: str, tables: Any) -> dict[str, Any]:
+    gc.collect()
+    began = time.monotonic()
+    answer = engine["QUESTIONS"][question](tables)
+    ended = time.monotonic()
+    rows, sums = engine["describe"](answer)
+    return {"question": question, "began": began, "ended": ended, "rows": rows, "sums": sums}
 
 
 def main(script: str, orders_file: str, answers_file: str) -> None:

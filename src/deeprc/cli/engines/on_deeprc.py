@@ -39,8 +39,12 @@ def answer_on_ranks(comm: rc.Communicator, orders: dict[str, Any]) -> list[dict[
 
     engine = {"load": load, "describe": describe, "QUESTIONS": {name: asked(plan) for name, plan in PLANS.items()}}
     everyone = comm.all_gather(ask(engine, orders))
-    return [
-        answers[0]
-        | {"began": min(answer["began"] for answer in answers), "ended": max(answer["ended"] for answer in answers)}
-        for answers in zip(*everyone, strict=True)
-    ]
+    return [_of_all_ranks(answers) for answers in zip(*everyone, strict=True)]
+
+
+def _of_all_ranks(answers: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    """From the first rank's begin to the last one's end."""
+    if "failed" in answers[0]:
+        return answers[0]
+    began, ended = min(answer["began"] for answer in answers), max(answer["ended"] for answer in answers)
+    return answers[0] | {"began": began, "ended": ended}
