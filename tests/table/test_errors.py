@@ -69,6 +69,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
     "no_file": (lambda: rc.scan_csv("nowhere/flights.csv"), DataError, ["nowhere/flights.csv"]),
     "no_parquet": (lambda: rc.scan_parquet("nowhere/*.parquet"), DataError, ["nowhere/*.parquet"]),
     "no_files": (lambda: rc.scan_csv([]), DataError, ["at least one"]),
+    "asof": (lambda: TABLE.join_asof(OTHER, left_on="k"), SpecError, ["left_on= and right_on="]),
     "engine": (lambda: TABLE.collect(engine="fast"), SpecError, ["'fast'", "gpu, in-memory, streaming"]),
     "root": (lambda: TABLE.gather(3), SpecError, ["root=3"]),
 }
@@ -105,6 +106,7 @@ def _failures(comm: rc.Communicator, missing: str) -> list[str]:
         lambda: table.write_parquet(f"{__file__}/nowhere"),
         lambda: table.join(rc.from_polars(numbers), on="k"),
         lambda: table.write_parquet(Path(missing).parent),
+        lambda: table.sort("k", descending=True).join_asof(table, on="k").collect(),
     ]
     messages = []
     for attempt in attempts:
@@ -127,6 +129,7 @@ def test_a_failure_on_one_rank_is_raised_on_all(tmp_path: Path) -> None:
         assert message.startswith("DataError: rank 1 of 2 failed")
     assert "five is right out" in first[1] and "five is right out" in second[1]
     assert "one communicator" in first[9] and "one communicator" in second[9]
+    assert "left table is not sorted" in first[11] and first[11] == second[11]
     assert "holds old.parquet" in first[10] and "holds old.parquet" in second[10]
     assert "same columns" in first[7] and first[7] == second[7]
 

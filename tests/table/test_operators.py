@@ -12,6 +12,7 @@ from tests.table.compare import Launch, Result, assert_same, expected, run_cases
 
 ALL = tuple(CASES)
 FEW = ("join_inner", "group_sum", "group_lists", "sort_directions", "unique_first_ordered", "with_columns_mixed")
+AROUND_FEW = ("around_over", "around_shift", "around_cumulative", "asof_nearest_None_all", "join_full_keys")
 LAUNCHES = {
     "solo": Launch("solo", 1, "even", ALL, ("mixed", "empty")),
     "gloo2": Launch("gloo", 2, "even", ALL, ("empty", "mixed", "distinct")),
@@ -19,6 +20,7 @@ LAUNCHES = {
     "gloo3": Launch("gloo", 3, "last", ALL, ("mixed", "one_row")),
     "gloo4": Launch("gloo", 4, "even", ALL, ("all_null", "skewed")),
     "mpi2": Launch("mpi", 2, "last", FEW, ("mixed", "empty")),
+    "mpi4": Launch("mpi", 4, "even", (*FEW, *AROUND_FEW), ("mixed",)),
     "mpi3": Launch("mpi", 3, "even", FEW, ("skewed", "few")),
 }
 WANTED = [(launch, name, data) for launch, what in LAUNCHES.items() for name in what.names for data in what.frames]

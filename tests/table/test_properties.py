@@ -24,6 +24,8 @@ FREE = {
     "with_columns": lambda t, o: t.with_columns(k + 1, x=x.fill_nan(None) * 2),
     "centre": lambda t, o: t.with_columns(x - x.min()),
     "over": lambda t, o: t.with_columns(x=x.sum().over("g"), k=k.max().over("g")),
+    "repeated": lambda t, o: t.filter(g.is_duplicated(), k.max().over("g") > 0),
+    "fill": lambda t, o: t.fill_null(strategy="max"),
     "rename": lambda t, o: t.rename({"k": "j"}).with_columns(k=pl.col("j") % 5).drop("j").select("k", "g", "x"),
 }
 NEEDS_ORDER = {
@@ -32,6 +34,16 @@ NEEDS_ORDER = {
     "row_index": lambda t, o: t.with_row_index("n").select(k=pl.col("n").cast(pl.Int64) % 6, g="g", x="x"),
     "head": lambda t, o: t.head(25),
     "shift": lambda t, o: t.with_columns(x.shift(1), k=k.cum_max()),
+    "nearby": lambda t, o: t.with_columns(k=k.fill_null(0).rolling_sum(3, min_samples=1), x=x.shift(-2)),
+    "by_key": lambda t, o: t.with_columns(k=k.shift(1).over("g"), g=g.fill_null(strategy="backward", limit=2)),
+    "carried": lambda t, o: t.with_columns(k=k.cum_sum() - k.min(), x=x.cum_max(reverse=True)).filter(k > 0),
+    "first_of": lambda t, o: t.filter(k.is_first_distinct() | g.is_last_distinct()),
+    "asof": lambda t, o: (
+        t.drop_nulls("k")
+        .sort("k", maintain_order=True)
+        .join_asof(o.drop_nulls("k").sort("k", maintain_order=True).select("k", "w"), on="k", strategy="forward")
+        .select("k", "g", x=x - pl.col("w"))
+    ),
     "forward_fill": lambda t, o: t.with_columns(g.fill_null(strategy="forward")),
     "group_first": lambda t, o: t.group_by("k", maintain_order=True).agg(g.first(), x.last()),
     "group_lists": lambda t, o: t.group_by("g", maintain_order=True).agg(k, x.last()).select(k.list.first(), "g", "x"),
@@ -110,17 +122,19 @@ def _distributed(comm: rc.Communicator, plan: list[str], seed: int, rows: int, k
         return attempt(lambda: run(plan, first, second).gather())
 
 
-@pytest.mark.parametrize("size", [2, 3, 4])
-def test_random_plans(size: int) -> None:
+@pytest.mark.parametrize(
+    ("backend", "size", "examples"), [("gloo", 2, 40), ("gloo", 3, 40), ("gloo", 4, 30), ("mpi", 2, 20)]
+)
+def test_random_plans(backend: str, size: int, examples: int) -> None:
     """The counterexample, if there is one, is a list of operator names and the numbers that make the tables."""
 
-    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(plans(), st.integers(0, 999), st.sampled_from([0, 1, 2, 17, 120]), st.sampled_from([2, 9]), st.booleans())
     def check(plan: tuple[list[str], bool], seed: int, rows: int, keys: int, broadcast: bool) -> None:
         names, ordered = plan
         lazy = run(names, table(seed, rows, keys).lazy(), other(seed, keys).lazy())
         wanted = attempt(lazy.collect)
-        for result in run_on_ranks(_distributed, names, seed, rows, keys, broadcast, size=size):
+        for result in run_on_ranks(_distributed, names, seed, rows, keys, broadcast, size=size, backend=backend):
             assert_same(result, wanted, ordered=ordered)
 
     check()

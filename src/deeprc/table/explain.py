@@ -82,7 +82,7 @@ def _moved_by_rows(node: Node) -> list[str]:
         return [_ONE_PLACE]
     if isinstance(node, JoinAsof):
         if not node.left_by:
-            return ["exchange: right to all ranks"]
+            return ["exchange: right rows near the left rows of each rank"]
         return [
             f"exchange: left by hash of {list(node.left_by)}",
             f"exchange: right by hash of {list(node.right_by)}",

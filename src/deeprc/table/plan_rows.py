@@ -179,7 +179,8 @@ class JoinAsof(Node):
     right: Node
     left_by: tuple[str, ...]
     right_by: tuple[str, ...]
-    on: str
+    left_on: str
+    right_on: str
     method: Callable[[pl.LazyFrame, pl.LazyFrame], pl.LazyFrame] = field(repr=False)
 
     @property
@@ -191,7 +192,7 @@ class JoinAsof(Node):
 
     def label(self) -> str:
         by = f" BY {list(self.left_by)} = {list(self.right_by)}" if self.left_by else ""
-        return f"ASOF JOIN {self.on}{by}"
+        return f"ASOF JOIN {self.left_on} = {self.right_on}{by}"
 
 
 def with_inputs_of(node: Node, inputs: Sequence[Node]) -> dict[str, object]:

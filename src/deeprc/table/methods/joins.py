@@ -79,8 +79,16 @@ class Joins(Planned):
         """Join each row with the nearest of the other table, as `polars.LazyFrame.join_asof`.
 
         Both tables have to be sorted by `on`, all over or within each group of `by`. Rows keep their order
-        without `by`, when the other table goes to all ranks; with `by` groups meet by key, and order is not kept.
+        without `by`, when each rank gets the rows of the other table that are near its own; with `by` groups meet
+        by key, and order is not kept.
+
+        Raises:
+            SpecError: neither `on` nor both `left_on` and `right_on`.
+            DataError: a column does not exist; when it runs on several ranks: a table is not sorted, and there is
+                no `by`.
         """
+        if (on is None) == (left_on is None and right_on is None) or (left_on is None) != (right_on is None):
+            raise SpecError("join_asof takes either on=, or both left_on= and right_on=")
         other = of_one_communicator("join_asof", self, other)
         lefts = (
             () if by is None and by_left is None else self._names("join_asof", (by if by_left is None else by_left,))
@@ -107,5 +115,6 @@ class Joins(Planned):
                 check_sortedness=not lefts,
             )
 
-        node = plan_rows.JoinAsof(self.node, other.node, lefts, rights, on or f"{left_on} = {right_on}", method)
+        ons = (on or left_on or "", on or right_on or "")
+        node = plan_rows.JoinAsof(self.node, other.node, lefts, rights, *ons, method)
         return self._next("join_asof", node)
