@@ -12,7 +12,7 @@ env: $(VENV)/.ready
 # torch is named in the same command as all that needs it: otherwise pip may fetch a CUDA build of several GB.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH) -e '.[demo,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH) -e '.[demo,radical,ray,dev]'
 	touch $@
 
 demo: env

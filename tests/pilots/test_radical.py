@@ -1,0 +1,131 @@
+"""A real RADICAL-Pilot on this machine: its own start takes about 20 s and its end 10 s."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import deeprc as rc
+from deeprc.errors import AgentLostError, ResourceError
+from deeprc.journal import read_run
+from deeprc.pilots.radical import RadicalPilot
+from deeprc.pilots.radical_channel import end_processes_in, processes_in
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def places(comm: rc.Communicator) -> list[tuple[int, int, str]]:
+    return comm.all_gather((comm.rank, os.getpid(), str(Path.cwd())))
+
+
+def agents(run: Path) -> list[psutil.Process]:
+    """The agents of a run, on this machine."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "deeprc.runtime.agent" in words and str(run) in words:
+            found.append(process)
+    return found
+
+
+def wait_for(what: Callable[[], Any], limit_s: float = 60.0) -> Any:
+    deadline = time.monotonic() + limit_s
+    while not (value := what()):
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
+    return value
+
+
+def running(session: rc.Session) -> rc.Future:
+    future = session.submit(time.sleep, 600)
+    wait_for(future.running)
+    return future
+
+
+def assert_nothing_is_left(run: Path) -> None:
+    """No process, no sandbox, no key."""
+    assert not processes_in(run)
+    assert not agents(run)
+    assert not (run / "radical").exists()
+    assert not list(run.glob(".connection*"))
+    assert not list(Path.cwd().glob("rp.session.*"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Path]:
+    """A run's directory; whatever a failing test leaves in it is ended."""
+    yield tmp_path / "run"
+    end_processes_in(tmp_path / "run")
+    for agent in agents(tmp_path / "run"):
+        agent.kill()
+
+
+def test_tasks_run_with_both_communicators_and_nothing_is_left(run: Path) -> None:
+    """In the user's working directory, as on a laptop; then no process, no sandbox, no file in the home folder."""
+    home = Path.home() / "radical.pilot.sandbox"
+    before = home.exists()
+    with rc.Session("radical", cores=2, run_dir=run) as session:
+        for comm in ("gloo", "mpi"):
+            told = session.submit(places, ranks=2, comm=comm, name=comm).result(timeout=90)  # type: ignore[arg-type]
+            assert [(rank, directory) for rank, _, directory in told] == [(0, str(Path.cwd())), (1, str(Path.cwd()))]
+        assert len(agents(run)) == 1
+    assert_nothing_is_left(run)
+    assert home.exists() == before
+    started = read_run(run).first("run.started")
+    assert started and started["pilot"] == "radical"
+    assert not (run / "logs" / "radical").exists()
+
+
+def test_a_killed_agent_and_then_a_killed_radical_pilot_are_noticed(run: Path) -> None:
+    """Of two nodes the first is lost with its agent, by its name and signal; the other with RADICAL-Pilot itself."""
+    with rc.Session("radical", nodes=2, cores=1, run_dir=run) as session:
+        first, second = running(session), running(session)
+        victim = agents(run)[0]
+        victim.kill()
+        lost = next(
+            future for future in (first, second) if wait_for(lambda: first.done() or second.done()) and future.done()
+        )
+        with pytest.raises(AgentLostError, match="killed by SIGKILL"):
+            lost.result(timeout=1)
+        other = second if lost is first else first
+        assert not other.done()
+        for process in processes_in(run):
+            if "deeprc.pilots.radical_session" in process.cmdline():
+                process.kill()
+        with pytest.raises(AgentLostError, match=r"RADICAL-Pilot's process.*SIGKILL"):
+            other.result(timeout=30)
+    assert_nothing_is_left(run)
+    assert list((run / "logs" / "radical").rglob("bootstrap_0.out"))
+
+
+def test_a_stopped_bootstrapper_is_a_stated_time_and_an_error(run: Path) -> None:
+    """What hangs in set-up ends within the limit, tells the last state, and goes."""
+
+    def stop() -> None:
+        for process in wait_for(lambda: [p for p in processes_in(run) if "bootstrap_0.sh" in " ".join(p.cmdline())]):
+            process.suspend()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    began = time.monotonic()
+    with pytest.raises(ResourceError, match=r"not ready within 45 s: 0 of 1 agents.*PMGR_ACTIVE_PENDING"):
+        rc.Session(RadicalPilot(start_limit_s=45), cores=1, run_dir=run)
+    # 45 s to wait, 30 s for RADICAL-Pilot to close in vain, and the time to kill it.
+    assert time.monotonic() - began < 120
+    stopper.join(1)
+    assert_nothing_is_left(run)
+    assert (run / "logs" / "radical.log").exists()
+
+
+def test_what_radical_pilot_says_of_its_failure_is_told(run: Path) -> None:
+    """A resource that it does not know: its own words, at once, and nothing is left."""
+    with pytest.raises(ResourceError, match="nowhere"):
+        rc.Session(RadicalPilot("nowhere.cluster", host="127.0.0.1"), run_dir=run)
+    assert_nothing_is_left(run)
