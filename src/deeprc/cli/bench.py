@@ -62,3 +62,15 @@ def tables(
         environments=envs.resolve(),
         limit_s=limit,
     )
+
+
+@app.command()
+def exchange(
+    json: Annotated[Path, typer.Option("--json", help="File for the measurements and predictions.")],
+    simulate: Annotated[int, typer.Option(min=2, help="Ranks to predict exchanges for.")] = 10_752,
+    ranks_per_node: Annotated[int, typer.Option(min=1, help="Ranks on each node of the prediction.")] = 42,
+) -> None:
+    """The exchange's cost model: calibrated here, beside published runs, for many ranks."""
+    from deeprc.cli.bench_exchange import main
+
+    main(json, simulated=simulate, per_node=ranks_per_node)

@@ -17,6 +17,7 @@ from deeprc import journal
 from deeprc.communicator import Buffer, Communicator
 from deeprc.errors import DataError
 from deeprc.table.encoding import decode, encode
+from deeprc.table.two_levels import all_to_all
 
 T = TypeVar("T")
 Facts = TypeVar("Facts")
@@ -38,7 +39,7 @@ def exchange(parts: Sequence[pl.DataFrame], comm: Communicator, operator: str) -
     own = parts[comm.rank]
     encoded: dict[int, Buffer] = {}
     sent = [b"" if rank == comm.rank else _encoded(part, encoded) for rank, part in enumerate(parts)]
-    received = comm.all_to_all(sent)
+    received = all_to_all(comm, sent)
     frames = [own if rank == comm.rank else decode(buffer, own.clear()) for rank, buffer in enumerate(received)]
     journal.record(
         "exchange",
