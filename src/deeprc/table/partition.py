@@ -13,17 +13,25 @@ _FEW_RANKS = 8
 
 def ranks_by_key(frame: pl.DataFrame, keys: Sequence[pl.Expr], size: int) -> pl.Series:
     """The rank of each row, from a hash of its keys that is the same in all processes."""
-    values = frame.lazy().select(*keys).collect()
-    names = [f"key{index}" for index in range(values.width)]
-    comparable = values.select(
-        _comparable(pl.col(column), dtype).alias(name)
-        for name, (column, dtype) in zip(names, values.schema.items(), strict=True)
-    )
+    comparable = _comparable_keys(frame, keys)
     if comparable.width == 1 and size <= _FEW_RANKS:
         # Piece by piece: the hashes themselves, eight bytes a row, are never all there.
-        ranks = comparable.lazy().select((pl.col(names[0]).hash(_SEED) % size).cast(pl.UInt8))
+        ranks = comparable.lazy().select((pl.first().hash(_SEED) % size).cast(pl.UInt8))
         return ranks.collect(engine="streaming").to_series()
     return comparable.hash_rows(_SEED) % size
+
+
+def key_hashes(frame: pl.DataFrame, keys: Sequence[pl.Expr], level: int = 0) -> pl.Series:
+    """A hash of each row's keys, the same in all processes; those of one level say nothing of those of another."""
+    return _comparable_keys(frame, keys).hash_rows(_SEED + level)
+
+
+def _comparable_keys(frame: pl.DataFrame, keys: Sequence[pl.Expr]) -> pl.DataFrame:
+    values = frame.lazy().select(*keys).collect()
+    return values.select(
+        _comparable(pl.col(column), dtype).alias(f"key{index}")
+        for index, (column, dtype) in enumerate(values.schema.items())
+    )
 
 
 def _comparable(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:

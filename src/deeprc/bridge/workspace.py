@@ -1,0 +1,58 @@
+"""What a process may use while it works: how much memory, and which folder for what does not fit in it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from deeprc.errors import DataError
+
+_memory: int | None = None
+_scratch: Path | None = None
+
+
+def set_memory_budget(memory_bytes: int | None) -> None:
+    """Work within so many bytes from now on; None, as at the start of a process: as many as it takes.
+
+    What counts is memory that only this process holds: anonymous and shared memory, not mapped files. A run's
+    ranks set it from the `memory=` of the task.
+    """
+    global _memory
+    _memory = memory_bytes
+
+
+def memory_budget() -> int | None:
+    """The bytes that this process is to stay within; None: no limit."""
+    return _memory
+
+
+def scratch_of(run_directory: Path) -> Path:
+    """The scratch folder of a run: below DEEPRC_SCRATCH where that is set, as to a node's own disk; else the run's."""
+    elsewhere = os.environ.get("DEEPRC_SCRATCH")
+    return Path(elsewhere) / f"deeprc-{run_directory.name}" if elsewhere else run_directory / "scratch"
+
+
+def set_scratch(path: Path | None) -> None:
+    """Put temporary files below `path` from now on; a run's ranks use `scratch_of` the run."""
+    global _scratch
+    _scratch = path
+
+
+def scratch() -> Path:
+    """The folder for temporary files, made if it does not exist, for its owner alone (0700).
+
+    Outside a run it is DEEPRC_SCRATCH, or the system's folder for temporary files.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    folder = _scratch or Path(os.environ.get("DEEPRC_SCRATCH") or tempfile.gettempdir())
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot make the scratch folder {folder}: {error.strerror}. Set DEEPRC_SCRATCH to a folder that can be "
+            "written to"
+        ) from error
+    return folder

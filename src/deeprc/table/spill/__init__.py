@@ -1,0 +1,1 @@
+"""Tables larger than memory: exchanges in rounds, rows in files until their turn comes."""

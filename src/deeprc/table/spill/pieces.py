@@ -1,0 +1,86 @@
+"""A rank's rows as a sequence of queries, each small enough to be computed in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from deeprc.table.exchange import concat
+from deeprc.table.spill.file import SpillFile
+from deeprc.table.spill.memory import Room
+
+_CHUNK_ROWS = 1 << 15
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Rows in order. `frames` may be asked once, unless `again` says that it may be asked often."""
+
+    schema: pl.Schema
+    frames: Callable[[], Iterator[pl.LazyFrame]]
+    again: bool = False
+
+    def map(self, work: Callable[[pl.LazyFrame], pl.LazyFrame], schema: pl.Schema) -> Pieces:
+        """Row-wise work on all pieces."""
+        return Pieces(schema, lambda: map(work, self.frames()), self.again)
+
+    def batches(self, room: Room) -> Iterator[pl.DataFrame]:
+        """The rows in frames of about `room.batch` bytes, computed as they are asked for."""
+        held: list[pl.DataFrame] = []
+        held_bytes = 0
+        for frame in self.frames():
+            for chunk in _chunks(frame):
+                for part in _cut(chunk, room.batch):
+                    size = int(part.estimated_size())
+                    if held and held_bytes + size > room.batch:
+                        yield concat(held)
+                        held, held_bytes = [], 0
+                    held.append(part)
+                    held_bytes += size
+        if held:
+            yield concat(held)
+
+    @property
+    def empty(self) -> pl.DataFrame:
+        return pl.DataFrame(schema=self.schema)
+
+
+def _chunks(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    if not frame.collect_schema():
+        # Polars gives no batches of a frame without columns.
+        yield frame.collect(engine="streaming")
+        return
+    yield from frame.collect_batches(chunk_size=_CHUNK_ROWS, maintain_order=True, engine="streaming")
+
+
+def _cut(frame: pl.DataFrame, limit: int) -> Iterator[pl.DataFrame]:
+    size = int(frame.estimated_size())
+    if size <= limit or frame.height <= 1:
+        if frame.height:
+            yield frame
+        return
+    rows = max(1, frame.height * limit // size)
+    yield from frame.iter_slices(rows)
+
+
+def of_frames(frames: Callable[[], Iterable[pl.DataFrame]], schema: pl.Schema, *, again: bool = False) -> Pieces:
+    """Pieces that are in memory, or will be, one at a time."""
+    return Pieces(schema, lambda: (frame.lazy() for frame in frames()), again)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A rank's rows in a spill file: how many they are is known, and they can be read often."""
+
+    pieces: Pieces
+    rows: int
+    bytes: int
+
+
+def keep(pieces: Pieces, room: Room, file: SpillFile) -> Kept:
+    """Compute the pieces into a file."""
+    segments = [file.append_frame(batch) for batch in pieces.batches(room)]
+    stored = of_frames(lambda: file.frames(segments, pieces.empty), pieces.schema, again=True)
+    return Kept(stored, sum(segment.rows for segment in segments), sum(segment.length for segment in segments))
