@@ -5,5 +5,18 @@ from deeprc.bridge.ledger import LedgerEntry
 from deeprc.bridge.parts import Part
 from deeprc.bridge.root import dataset_root, set_dataset_root
 from deeprc.bridge.windows import Windows
+from deeprc.bridge.workspace import memory_budget, scratch, scratch_of, set_memory_budget, set_scratch
 
-__all__ = ["Dataset", "LedgerEntry", "Part", "Windows", "dataset_root", "set_dataset_root"]
+__all__ = [
+    "Dataset",
+    "LedgerEntry",
+    "Part",
+    "Windows",
+    "dataset_root",
+    "memory_budget",
+    "scratch",
+    "scratch_of",
+    "set_dataset_root",
+    "set_memory_budget",
+    "set_scratch",
+]

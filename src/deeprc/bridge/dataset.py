@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from deeprc.bridge.manifest import read_manifest, write_manifest
 from deeprc.bridge.parts import Part, check_part, new_path, part_schema, share
 from deeprc.bridge.tables import arrow_table, polars_frame
 from deeprc.bridge.windows import Windows, WindowSpec
-from deeprc.bridge.writing import different, write_together
+from deeprc.bridge.writing import different, write_batches_together, write_together
 from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.errors import DataError
 
@@ -71,6 +71,24 @@ class Dataset:
         """
         comm = comm or SoloCommunicator()
         parts, manifest = write_together(frame, name, comm)
+        return cls(name, parts, manifest)
+
+    @classmethod
+    def from_batches(
+        cls,
+        batches: Iterator[pl.DataFrame],
+        schema: Mapping[str, pl.DataType],
+        *,
+        name: str = "dataset",
+        comm: Communicator | None = None,
+    ) -> Dataset:
+        """As `from_polars`, for rows that come in batches of these columns: each becomes a part of its own.
+
+        Raises:
+            DataError: see `from_polars`; or what the batches raise, as text.
+        """
+        comm = comm or SoloCommunicator()
+        parts, manifest = write_batches_together(batches, pl.DataFrame(schema=schema), name, comm)
         return cls(name, parts, manifest)
 
     @classmethod

@@ -1,8 +1,8 @@
-"""Writing a dataset, every rank its part: all ranks succeed, or all raise and nothing is left."""
+"""Writing a dataset, every rank its parts: all ranks succeed, or all raise and nothing is left."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -19,30 +19,59 @@ def write_together(frame: pl.DataFrame | pl.LazyFrame, name: str, comm: Communic
     Raises:
         DataError: a rank could not write, or the ranks' columns differ; on all ranks alike.
     """
-    outcomes = comm.all_gather(_attempt(frame, name, comm.rank))
+    return _gathered(_attempt(lambda: iter([_frame(frame)]), name, comm.rank), name, comm)
+
+
+def write_batches_together(
+    batches: Iterator[pl.DataFrame], empty: pl.DataFrame, name: str, comm: Communicator
+) -> tuple[tuple[Part, ...], str]:
+    """As `write_together`, with a part for each batch; for `empty`, which has their columns, where there is none."""
+
+    def frames() -> Iterator[pl.DataFrame]:
+        yield next(batches, empty)
+        yield from batches
+
+    return _gathered(_attempt(frames, name, comm.rank), name, comm)
+
+
+def _gathered(
+    attempt: tuple[list[Part], pl.Schema] | str, name: str, comm: Communicator
+) -> tuple[tuple[Part, ...], str]:
+    outcomes = comm.all_gather(attempt)
+    mine = [] if isinstance(attempt, str) else attempt[0]
     if failures := _failures(outcomes):
-        mine = outcomes[comm.rank]
-        if isinstance(mine, tuple):
-            Path(mine[0].path).unlink(missing_ok=True)
+        _unlink(mine)
         raise DataError("; ".join(failures))
-    parts = tuple(outcome[0] for outcome in outcomes if isinstance(outcome, tuple))
-    return parts, _published(comm, name, parts)
+    parts = tuple(part for outcome in outcomes if isinstance(outcome, tuple) for part in outcome[0])
+    return parts, _published(comm, name, parts, mine)
 
 
-def _attempt(frame: pl.DataFrame | pl.LazyFrame, name: str, rank: int) -> tuple[Part, pl.Schema] | str:
-    """This rank's part, or what went wrong: the other ranks wait to hear either."""
+def _attempt(frames: Callable[[], Iterator[pl.DataFrame]], name: str, rank: int) -> tuple[list[Part], pl.Schema] | str:
+    """This rank's parts, or what went wrong: the other ranks wait to hear either."""
+    parts: list[Part] = []
+    schema = pl.Schema()
     try:
-        if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
-            return (
-                f"rank {rank}: from_polars takes a Polars frame, not {type(frame)}; convert it with pl.DataFrame(...)"
-            )
-        collected = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-        return write_part(collected, name, rank), collected.schema
-    except (DataError, pl.exceptions.PolarsError) as error:
+        for frame in frames():
+            parts.append(write_part(frame, name, rank))
+            schema = frame.schema
+        return parts, schema
+    except Exception as error:
+        _unlink(parts)
         return f"rank {rank}: {error}"
 
 
-def _failures(outcomes: Sequence[tuple[Part, pl.Schema] | str]) -> list[str]:
+def _frame(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
+        raise DataError(f"from_polars takes a Polars frame, not {type(frame)}; convert it with pl.DataFrame(...)")
+    return frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+
+
+def _unlink(parts: Sequence[Part]) -> None:
+    for part in parts:
+        Path(part.path).unlink(missing_ok=True)
+
+
+def _failures(outcomes: Sequence[tuple[list[Part], pl.Schema] | str]) -> list[str]:
     failures = [outcome for outcome in outcomes if isinstance(outcome, str)]
     schemas = [outcome[1] for outcome in outcomes if isinstance(outcome, tuple)]
     if not failures:
@@ -61,7 +90,7 @@ def different(one: str, schema: pl.Schema, other: str, other_schema: pl.Schema) 
     )
 
 
-def _published(comm: Communicator, name: str, parts: tuple[Part, ...]) -> str:
+def _published(comm: Communicator, name: str, parts: tuple[Part, ...], mine: Sequence[Part]) -> str:
     """Rank 0 writes the manifest; the others hear its path only once it is there."""
     outcome: tuple[str, bool] | None = None
     if comm.rank == 0:
@@ -75,6 +104,6 @@ def _published(comm: Communicator, name: str, parts: tuple[Part, ...]) -> str:
     assert heard is not None
     text, written = heard
     if not written:
-        Path(parts[comm.rank].path).unlink(missing_ok=True)
+        _unlink(mine)
         raise DataError(text)
     return text

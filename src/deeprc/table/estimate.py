@@ -29,7 +29,15 @@ from deeprc.table.plan_rows import Concat, Sample, Slice, TopK
 KEPT_BY_FILTER = 1 / 3
 KEPT_BY_SEMI_JOIN = 1 / 2
 KEPT_BY_GROUPING = 1 / 10
-_WIDTHS: dict[type[pl.DataType], int] = {pl.Boolean: 1, pl.Int8: 1, pl.UInt8: 1, pl.Int16: 2, pl.UInt16: 2, pl.Int32: 4, pl.UInt32: 4}
+_WIDTHS: dict[type[pl.DataType], int] = {
+    pl.Boolean: 1,
+    pl.Int8: 1,
+    pl.UInt8: 1,
+    pl.Int16: 2,
+    pl.UInt16: 2,
+    pl.Int32: 4,
+    pl.UInt32: 4,
+}
 _WIDTHS |= {pl.Float32: 4, pl.Date: 4, pl.Categorical: 4, pl.Enum: 4, pl.Null: 1}
 _WIDTHS |= {pl.Int128: 16, pl.UInt128: 16, pl.Decimal: 16, pl.String: 24, pl.Binary: 24}
 _NUMBER, _NESTED = 8, 32

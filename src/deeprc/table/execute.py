@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
 
 from deeprc.communicator import Communicator
+from deeprc.table.exchange import concat
 from deeprc.table.operators.group_by import run_group_by
 from deeprc.table.operators.join import run_join
 from deeprc.table.operators.keyed import run_join_asof, run_keyed
@@ -42,12 +44,32 @@ from deeprc.table.plan_rows import (
 )
 from deeprc.table.plan_windows import ByKey, Carried, Nearby, Scalars
 from deeprc.table.pushdown import optimised, uses
+from deeprc.table.spill.execute import room_needed, spilled
 from deeprc.table.stage import Execution, Stage, compute
 from deeprc.table.windows import lowered
 
 
 def run_plan(plan: Node, comm: Communicator) -> pl.DataFrame:
     """This rank's part of the plan's result. Collective."""
+    room = room_needed(plan, comm)
+    if room is None:
+        return _in_memory(plan, comm)
+    with spilled(plan, comm, room, _stage_alone if comm.size == 1 else _stage) as pieces:
+        return concat([pieces.empty, *pieces.batches(room)])
+
+
+@contextmanager
+def opened_plan(plan: Node, comm: Communicator) -> Iterator[pl.DataFrame | Iterator[pl.DataFrame]]:
+    """As `run_plan`; or the rows in batches, where all of them are more than the memory budget allows. Collective."""
+    room = room_needed(plan, comm)
+    if room is None:
+        yield _in_memory(plan, comm)
+        return
+    with spilled(plan, comm, room, _stage_alone if comm.size == 1 else _stage) as pieces:
+        yield pieces.batches(room)
+
+
+def _in_memory(plan: Node, comm: Communicator) -> pl.DataFrame:
     if comm.size == 1:
         return compute(Execution(comm, _stage_alone).stage(plan).frame)
     less = optimised(lowered(plan))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from deeprc.table.estimate import measured
+from deeprc.table.estimate import measured, widths
 from deeprc.table.files import rows_in
 
 Statistics = tuple[float, Mapping[str, float]]
@@ -52,7 +52,7 @@ def of_frame(frame: pl.LazyFrame | pl.DataFrame | None) -> Statistics | None:
     return (float(frame.height), measured(frame)) if isinstance(frame, pl.DataFrame) else None
 
 
-def together(parts: Sequence[Statistics | None]) -> Statistics | None:
+def joined(parts: Sequence[Statistics | None]) -> Statistics | None:
     """The statistics of a table whose parts have these."""
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
@@ -60,3 +60,10 @@ def together(parts: Sequence[Statistics | None]) -> Statistics | None:
     rows = sum(count for count, _ in known)
     names = {name for _, widths in known for name in widths}
     return rows, {name: sum(count * widths.get(name, 0) for count, widths in known) / max(rows, 1) for name in names}
+
+
+def of_bytes(row_bytes: float, schema: Mapping[str, pl.DataType]) -> Mapping[str, float]:
+    """The bytes of a row, shared among its columns as their types would have it."""
+    shares = widths(schema)
+    total = sum(shares.values())
+    return {name: row_bytes * share / total for name, share in shares.items()}

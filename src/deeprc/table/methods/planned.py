@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -13,7 +14,7 @@ from deeprc.errors import DataError, SpecError
 from deeprc.table import plan, plan_rows
 from deeprc.table.engines import Engine, check_engine, computing_with
 from deeprc.table.exchange import together
-from deeprc.table.execute import run_plan
+from deeprc.table.execute import opened_plan, run_plan
 from deeprc.table.expressions import as_expressions
 from deeprc.table.schema import as_data_error, checked
 
@@ -68,6 +69,13 @@ class Planned:
             return None
         faults = (source.fault() for source in _sources(self.node))
         return next((fault for fault in faults if fault is not None), None)
+
+    @contextmanager
+    def _opened(self, doing: str) -> Iterator[pl.DataFrame | Iterator[pl.DataFrame]]:
+        """This rank's rows, at once or, within a memory budget, in batches. Collective."""
+        with ExitStack() as stack:
+            plan = opened_plan(self.node, self.comm)
+            yield together(self.comm, doing, lambda: stack.enter_context(plan), lambda _: None)[0]
 
     def _next(self, operator: str, node: plan.Node) -> Self:
         with as_data_error(operator, self.columns):

@@ -6,10 +6,20 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from deeprc.table.exchange import replicate
+from deeprc.table.exchange import concat, exchange, replicate, together
 from deeprc.table.expressions import is_row_wise, plain_column, root_columns
 from deeprc.table.operators.shuffle import shuffle
+from deeprc.table.operators.skew import (
+    Spread,
+    divide,
+    find_heavy_keys,
+    matched,
+    null_keys,
+    preserved,
+    sample_keys,
+)
 from deeprc.table.operators.whole import run_whole
+from deeprc.table.partition import key_hashes, split
 from deeprc.table.placement import Placement, key_columns, matching_keys
 from deeprc.table.plan import Join
 from deeprc.table.stage import Execution, Stage
@@ -74,16 +84,74 @@ def _by_hash(
     chosen = left_match or right_match or tuple(range(len(node.left_on)))
     left_keys = [node.left_on[index] for index in chosen]
     right_keys = [node.right_on[index] for index in chosen]
+    if left_match is None and chosen != right_match:
+        return _both(node, [_left_rows(node, left, run), _right_rows(node, right)], run)
     left_frame = left.frame
     if left_match is None:
-        rows = run.collect(left_frame, node)
-        if node.how in ("inner", "semi", "right"):
-            rows = _that_can_match(rows, node, node.left_on)
-        left_frame = shuffle(rows, left_keys, run, f"{node.label()} (left)").lazy()
+        left_frame = shuffle(_left_rows(node, left, run), left_keys, run, f"{node.label()} (left)").lazy()
     if chosen != right_match:
-        rows = _that_can_match(right, node, node.right_on) if keeps_left(node) else right
-        right = shuffle(rows, right_keys, run, f"{node.label()} (right)")
+        right = shuffle(_right_rows(node, right), right_keys, run, f"{node.label()} (right)")
     return Stage(node.apply(left_frame, right.lazy()), _kept(node, left_keys))
+
+
+def _left_rows(node: Join, left: Stage, run: Execution) -> pl.DataFrame:
+    rows = run.collect(left.frame, node)
+    return _that_can_match(rows, node, node.left_on) if node.how in ("inner", "semi", "right") else rows
+
+
+def _right_rows(node: Join, right: pl.DataFrame) -> pl.DataFrame:
+    return _that_can_match(right, node, node.right_on) if keeps_left(node) else right
+
+
+def _both(node: Join, sides: list[pl.DataFrame], run: Execution) -> Stage:
+    """Both sides move: by hash, heavy keys spread over all ranks. Takes the sides out of the list: each is freed
+    when it has been sent."""
+    (left_hashes, right_hashes), _ = together(
+        run.comm,
+        f"computing the keys of {node.label()}",
+        lambda: (key_hashes(sides[0], node.left_on), key_hashes(sides[1], node.right_on)),
+        lambda _: None,
+    )
+    spread = find_heavy_keys(
+        sample_keys(sides[0], left_hashes, node.left_on, node),
+        sample_keys(sides[1], right_hashes, node.right_on, node),
+        node,
+        run.comm,
+    )
+    names = f"{node.label()} (left)", f"{node.label()} (right)"
+    if spread:
+        return _spread(node, sides, (left_hashes, right_hashes), spread, names, run)
+    size = run.comm.size
+    left = exchange(split(sides.pop(0), left_hashes % size, size), run.comm, names[0])
+    right = exchange(split(sides.pop(0), right_hashes % size, size), run.comm, names[1])
+    return Stage(node.apply(left.lazy(), right.lazy()), _kept(node, node.left_on))
+
+
+def _spread(
+    node: Join,
+    sides: list[pl.DataFrame],
+    hashes: tuple[pl.Series, pl.Series],
+    spread: Spread,
+    names: tuple[str, str],
+    run: Execution,
+) -> Stage:
+    """As by hash, but for heavy keys: see `skew`."""
+    left_nulls = null_keys(sides[0], node.left_on, node) if spread.left_nulls_stay else None
+    right_nulls = null_keys(sides[1], node.right_on, node) if spread.right_nulls_stay else None
+    lefts = divide(sides.pop(0), hashes[0], left_nulls, spread.left, spread.right, run.comm)
+    rights = divide(sides.pop(0), hashes[1], right_nulls, spread.right, spread.left, run.comm)
+    left, right = exchange(lefts.parts, run.comm, names[0]), exchange(rights.parts, run.comm, names[1])
+    if spread.right:
+        copies = replicate(lefts.everywhere, run.comm, f"{names[0]}, rows of heavy keys to all").lazy()
+        if preserved(node, left=True):
+            copies = matched(copies, right.lazy(), node, left=True)
+        left = concat([left, run.collect(copies, node)])
+    if spread.left:
+        copies = replicate(rights.everywhere, run.comm, f"{names[1]}, rows of heavy keys to all").lazy()
+        if preserved(node, left=False):
+            copies = matched(copies, left.lazy(), node, left=False)
+        right = concat([right, run.collect(copies, node)])
+    return Stage(node.apply(left.lazy(), right.lazy()))
 
 
 def _kept(node: Join, left_keys: Sequence[pl.Expr]) -> Placement:

@@ -9,6 +9,7 @@ Source: Shi and Schaeffer, Parallel sorting by regular sampling, J. Parallel Dis
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -43,12 +44,16 @@ def run_sort(node: Sort, run: Execution) -> Stage:
 
 
 @dataclass(frozen=True)
-class _Order:
+class Order:
     """How Polars compares rows of keys that are named key0, key1, ..."""
 
     names: tuple[str, ...]
     descending: tuple[bool, ...]
     nulls_last: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, descending: Sequence[bool], nulls_last: Sequence[bool]) -> Order:
+        return cls(tuple(f"key{index}" for index in range(len(descending))), tuple(descending), tuple(nulls_last))
 
     def sort(self, frame: pl.DataFrame, *ties: str) -> pl.DataFrame:
         more = [False] * len(ties)
@@ -70,7 +75,7 @@ def sort_rows(
     stable: bool = True,
 ) -> pl.DataFrame:
     """Sort the rows of all ranks by row-wise keys; return this rank's range of the order. Collective."""
-    order = _Order(tuple(f"key{index}" for index in range(len(by))), tuple(descending), tuple(nulls_last))
+    order = Order.of(descending, nulls_last)
     rank, size = run.comm.rank, run.comm.size
     rows, facts = together(
         run.comm,
@@ -81,21 +86,21 @@ def sort_rows(
     if facts[0] is not None and None not in facts:
         key = pl.DataFrame({order.names[0]: rows[facts[0]]})
         samples = replicate(_placed_evenly(key, sampled_rows(key.height, rank), rank), run.comm, operator)
-        splitters = _splitters(samples, order, size).rows()
+        splitters = chosen_splitters(samples, order, size).rows()
         ranges = range_of(key.to_series(), splitters, descending=order.descending[0], rank=rank)
         arrived = exchange(split(rows, ranges, size), run.comm, operator)
         return compute(_sorted(arrived.lazy(), by, order, stable=stable))
     return _merged(rows, by, order, run, operator, stable=stable)
 
 
-def _sorted(rows: pl.LazyFrame, by: Sequence[pl.Expr], order: _Order, *, stable: bool) -> pl.LazyFrame:
+def _sorted(rows: pl.LazyFrame, by: Sequence[pl.Expr], order: Order, *, stable: bool) -> pl.LazyFrame:
     return rows.sort(
         list(by), descending=list(order.descending), nulls_last=list(order.nulls_last), maintain_order=stable
     )
 
 
 def _merged(
-    frame: pl.DataFrame, by: Sequence[pl.Expr], order: _Order, run: Execution, operator: str, *, stable: bool
+    frame: pl.DataFrame, by: Sequence[pl.Expr], order: Order, run: Execution, operator: str, *, stable: bool
 ) -> pl.DataFrame:
     """Sort here, exchange ranges, merge: for any keys."""
 
@@ -106,7 +111,7 @@ def _merged(
     (rows, keys), _ = together(run.comm, f"sorting its part for {operator}", local, lambda _: None)
     rank, size = run.comm.rank, run.comm.size
     samples = replicate(_samples(keys, rank), run.comm, operator)
-    cuts = [0, *_cuts(keys, _splitters(samples, order, size), order, rank, size), rows.height]
+    cuts = [0, *_cuts(keys, chosen_splitters(samples, order, size), order, rank, size), rows.height]
     parts = [rows.slice(start, end - start) for start, end in pairwise(cuts)]
     # What arrived is one sorted run from each rank, which a stable sort merges.
     arrived = exchange(parts, run.comm, operator)
@@ -129,7 +134,7 @@ def _placed(keys: pl.DataFrame, rows: Sequence[int], rank: int) -> pl.DataFrame:
     return keys[positions].with_columns(pl.lit(rank, dtype=pl.Int64).alias(_RANK), positions)
 
 
-def _splitters(samples: pl.DataFrame, order: _Order, size: int) -> pl.DataFrame:
+def chosen_splitters(samples: pl.DataFrame, order: Order, size: int) -> pl.DataFrame:
     """The `size - 1` samples that cut the weight of all into equal shares; none for an empty table."""
     ordered = order.sort(samples, _RANK, _ROW)
     # Each sample stands for the rows from itself to the next: the weight before it is where it stands.
@@ -138,11 +143,11 @@ def _splitters(samples: pl.DataFrame, order: _Order, size: int) -> pl.DataFrame:
     picks = []
     for boundary in range(1, size):
         goal = total * boundary / size
-        picks.append(next((index for index, weight in enumerate(before) if weight >= goal), len(before) - 1))
+        picks.append(min(bisect_left(before, goal), len(before) - 1))
     return ordered[picks if before else []].drop(_WEIGHT)
 
 
-def _cuts(keys: pl.DataFrame, splitters: pl.DataFrame, order: _Order, rank: int, size: int) -> list[int]:
+def _cuts(keys: pl.DataFrame, splitters: pl.DataFrame, order: Order, rank: int, size: int) -> list[int]:
     """How many of this rank's sorted rows come before each splitter: all binary searches at once."""
     if not splitters.height:
         return [0] * (size - 1)
@@ -160,7 +165,7 @@ def _cuts(keys: pl.DataFrame, splitters: pl.DataFrame, order: _Order, rank: int,
     return low
 
 
-def _before(rows: pl.DataFrame, splitters: pl.DataFrame, order: _Order) -> list[bool]:
+def _before(rows: pl.DataFrame, splitters: pl.DataFrame, order: Order) -> list[bool]:
     """Whether each row comes before the splitter of the same number, as Polars sorts."""
     count = splitters.height
     both = pl.concat([splitters, rows]).with_columns(

@@ -1,4 +1,4 @@
-"""A file for what does not fit in memory. It has no name, so that the end of the process, however it ends, removes it."""
+"""A file for what does not fit in memory. It has no name, so that any end of the process removes it."""
 
 from __future__ import annotations
 
@@ -84,9 +84,14 @@ class SpillFile:
         self._file.close()
 
     def _error(self, error: OSError, wanted: int) -> DataError:
-        free = shutil.disk_usage(self._folder).free if self._folder.exists() else 0
-        return DataError(
-            f"scratch folder {self._folder}: {error.strerror or error}. {self.bytes_written:,} bytes had been spilled "
-            f"there, {wanted:,} more were to be, {free:,} are free. Free space there, set DEEPRC_SCRATCH to a folder "
-            "on a larger disk, or give the task more memory="
-        )
+        return scratch_error(self._folder, error, self.bytes_written, wanted)
+
+
+def scratch_error(folder: Path, error: OSError, written: int = 0, wanted: int = 0) -> DataError:
+    """What to say of a scratch folder that could not be written to, or read."""
+    free = shutil.disk_usage(folder).free if folder.exists() else 0
+    return DataError(
+        f"scratch folder {folder}: {error.strerror or error}. {written:,} bytes had been spilled into this file, "
+        f"{wanted:,} more were to be, {free:,} are free. Free space there, set DEEPRC_SCRATCH to a folder on a larger "
+        "disk, or give the task more memory="
+    )

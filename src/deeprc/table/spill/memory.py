@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-_LEAST = 16 << 20
+LEAST = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Room:
 
 def room_within(budget: int) -> Room:
     """What is left of a budget of bytes; a quarter of it, or 16 MiB, where hardly anything is."""
-    return Room(max(budget - resident_bytes(), budget // 4, _LEAST))
+    return Room(max(budget - resident_bytes(), budget // 4, LEAST))
 
 
 def resident_bytes() -> int:

@@ -28,23 +28,31 @@ class Pieces:
 
     def batches(self, room: Room) -> Iterator[pl.DataFrame]:
         """The rows in frames of about `room.batch` bytes, computed as they are asked for."""
-        held: list[pl.DataFrame] = []
-        held_bytes = 0
-        for frame in self.frames():
-            for chunk in _chunks(frame):
-                for part in _cut(chunk, room.batch):
-                    size = int(part.estimated_size())
-                    if held and held_bytes + size > room.batch:
-                        yield concat(held)
-                        held, held_bytes = [], 0
-                    held.append(part)
-                    held_bytes += size
-        if held:
-            yield concat(held)
+        return _joined((chunk for frame in self.frames() for chunk in _chunks(frame)), room.batch)
 
     @property
     def empty(self) -> pl.DataFrame:
         return pl.DataFrame(schema=self.schema)
+
+
+def batches_of(frame: pl.LazyFrame, room: Room) -> Iterator[pl.DataFrame]:
+    """One query's rows, in frames of about `room.batch` bytes."""
+    return _joined(_chunks(frame), room.batch)
+
+
+def _joined(chunks: Iterator[pl.DataFrame], limit: int) -> Iterator[pl.DataFrame]:
+    held: list[pl.DataFrame] = []
+    held_bytes = 0
+    for chunk in chunks:
+        for part in _cut(chunk, limit):
+            size = int(part.estimated_size())
+            if held and held_bytes + size > limit:
+                yield concat(held)
+                held, held_bytes = [], 0
+            held.append(part)
+            held_bytes += size
+    if held:
+        yield concat(held)
 
 
 def _chunks(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:

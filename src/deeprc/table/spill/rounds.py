@@ -40,6 +40,9 @@ class Buckets:
     def bytes_in(self, bucket: int) -> int:
         return sum(segment.length for segment in self.segments.get(bucket, ()))
 
+    def rows_in(self, bucket: int) -> int:
+        return sum(segment.rows for segment in self.segments.get(bucket, ()))
+
     def frames(self, bucket: int) -> Iterator[pl.DataFrame]:
         """The bucket's rows, in the order of the whole table they came from."""
         return self.file.frames(self.segments.get(bucket, []), self.empty)
@@ -120,8 +123,9 @@ def _messages(parcels: Sequence[Parcel], more: bool, failure: Exception | None, 
     listed: list[list[tuple[int, int, int]]] = [[] for _ in range(size)]
     streams: list[list[Buffer]] = [[] for _ in range(size)]
     for rank, bucket, rows in parcels:
-        stream = encoded.setdefault(id(rows), b"") or encode(rows)
-        encoded[id(rows)] = stream
+        if id(rows) not in encoded:
+            encoded[id(rows)] = encode(rows)
+        stream = encoded[id(rows)]
         listed[rank].append((bucket, memoryview(stream).nbytes, rows.height))
         streams[rank].append(stream)
     messages: list[Buffer] = []

@@ -1,0 +1,174 @@
+"""Running a plan within a memory budget: which operators work in buckets, and what becomes of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+from deeprc.bridge import memory_budget, scratch
+from deeprc.communicator import Communicator
+from deeprc.table.estimate import Estimates
+from deeprc.table.exchange import together
+from deeprc.table.expressions import is_scalar
+from deeprc.table.operators.group_by import groups_locally
+from deeprc.table.operators.join import joins_locally
+from deeprc.table.operators.sort import sorts_locally
+from deeprc.table.plan import GroupBy, Head, Join, Node, Select, Sort, Source, Step, Unique
+from deeprc.table.plan_rows import Concat, JoinAsof, Keyed, Repartition, RowIndex, ShuffleByKey, Slice
+from deeprc.table.pushdown import optimised, uses, with_inputs
+from deeprc.table.spill import groups, order, rows
+from deeprc.table.spill.context import Spilling
+from deeprc.table.spill.file import scratch_error
+from deeprc.table.spill.join import join
+from deeprc.table.spill.memory import Room, room_within
+from deeprc.table.spill.pieces import Pieces
+from deeprc.table.stage import Execution, Stage
+
+# In memory an operator holds its inputs, what it sends and receives, its hash table and its result.
+TIMES_IN_MEMORY = 3.0
+
+
+def room_needed(plan: Node, comm: Communicator) -> Room | None:
+    """The room to spill within; None where no budget is set, or the plan fits into it. The same on all ranks.
+
+    Collective where a budget is set, which all ranks of a task have or none.
+    It fits if no operator's inputs and result, at the most that estimates say, exceed a third of a rank's room.
+    """
+    budget = memory_budget()
+    if budget is None:
+        return None
+    rooms = comm.all_gather((room_within(budget).total, expected_peak(plan, comm.size)))
+    least = min(total for total, _ in rooms)
+    fits = all(peak is not None and peak <= least for _, peak in rooms)
+    return None if fits else Room(least)
+
+
+def expected_peak(plan: Node, size: int) -> float | None:
+    """The bytes that the largest operator would hold on each of `size` ranks in memory; None if not known."""
+    most = Estimates(most=True)
+    peak = 0.0
+    for node in _nodes(plan):
+        sizes = [most.of(other) for other in (node, *node.inputs)]
+        if any(size is None for size in sizes):
+            return None
+        peak = max(peak, sum(part.bytes for part in sizes if part is not None))
+    return TIMES_IN_MEMORY * peak / size
+
+
+def _nodes(plan: Node) -> Iterator[Node]:
+    seen: set[int] = set()
+    waiting = [plan]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            waiting.extend(node.inputs)
+
+
+@contextmanager
+def spilled(
+    plan: Node, comm: Communicator, room: Room, stage_of: Callable[[Node, Execution], Stage]
+) -> Iterator[Pieces]:
+    """This rank's part of the plan's result, in pieces that are there until the context ends. Collective.
+
+    `stage_of` runs an operator that has no way of working in buckets: its inputs are computed into files, which
+    it scans.
+    """
+    less = optimised(plan)
+    shared = frozenset(node for node, readers in uses(less).items() if readers > 1)
+    folder, _ = together(comm, "making its scratch folder", scratch, lambda _: None)
+    estimates = Estimates(most=True)
+
+    def expected_bytes(node: Node) -> float | None:
+        found = estimates.of(node)
+        return None if found is None else found.bytes
+
+    def pieces_of(node: Node, run: Spilling) -> Pieces:
+        return _pieces(node, run, stage_of)
+
+    run = Spilling(comm, room, folder, pieces_of, expected_bytes, shared)
+    try:
+        names = plan.schema.names()
+        yield run.pieces(less).map(lambda frame: frame.select(names), plan.schema)
+    finally:
+        run.close()
+
+
+_IN_BUCKETS: dict[type[Node], tuple[Callable[[Any, Spilling], Pieces], Callable[[Any], bool]]] = {
+    Join: (join, lambda node: node.how == "cross" or joins_locally(node)),
+    GroupBy: (groups.group_by, lambda node: groups_locally(node) and not node.maintain_order),
+    Unique: (groups.unique, lambda node: bool(node.input.schema) and node.subset != () and not node.maintain_order),
+    Sort: (order.sort, sorts_locally),
+    Keyed: (groups.keyed, lambda node: bool(node.keys)),
+    JoinAsof: (groups.join_asof, lambda node: bool(node.left_by)),
+    ShuffleByKey: (rows.shuffle, lambda node: True),
+    Head: (rows.head, lambda node: True),
+    Slice: (rows.slice_rows, lambda node: True),
+    RowIndex: (rows.row_index, lambda node: True),
+    Concat: (rows.concat, lambda node: True),
+    Repartition: (rows.repartition, lambda node: True),
+}
+
+
+def _pieces(node: Node, run: Spilling, stage_of: Callable[[Node, Execution], Stage]) -> Pieces:
+    if isinstance(node, Source):
+        frame = node.load(run.comm)
+        return Pieces(node.schema, lambda: iter([frame]), again=True)
+    if isinstance(node, Step) and not node.looks_around and not _is_aggregate(node):
+        return run.pieces(node.input).map(node.apply, node.schema)
+    if type(node) in _IN_BUCKETS:
+        work, can = _IN_BUCKETS[type(node)]
+        if can(node):
+            return work(node, run)
+    return _in_memory(node, run, stage_of)
+
+
+def _is_aggregate(node: Step) -> bool:
+    return isinstance(node, Select) and all(is_scalar(item) for item in node.exprs)
+
+
+def _in_memory(node: Node, run: Spilling, stage_of: Callable[[Node, Execution], Stage]) -> Pieces:
+    """The operator as it is without a budget, over files that its inputs were computed into."""
+    inputs = tuple(_scanned(source, run) for source in node.inputs)
+    stage = stage_of(with_inputs(node, inputs), Execution(run.comm, stage_of))
+    return Pieces(node.schema, lambda: iter([stage.frame]), again=True)
+
+
+def _scanned(node: Node, run: Spilling) -> Source:
+    pieces = run.pieces(node)
+    frame, _ = together(
+        run.comm,
+        f"computing its part for {node.label()}",
+        lambda: _scan_of_files(pieces.batches(run.room), pieces.empty, run.new_folder()),
+        lambda _: None,
+    )
+    return Source(node.label(), node.schema, lambda _: frame)
+
+
+@contextmanager
+def on_disk(batches: Iterator[pl.DataFrame], schema: pl.Schema, comm: Communicator) -> Iterator[pl.LazyFrame]:
+    """A query over the batches, computed into files that are there until the context ends. Collective."""
+    with ExitStack() as stack:
+
+        def write() -> pl.LazyFrame:
+            folder = stack.enter_context(TemporaryDirectory(prefix="spill-", dir=scratch()))
+            return _scan_of_files(batches, pl.DataFrame(schema=schema), Path(folder))
+
+        yield together(comm, "computing its part into files", write, lambda _: None)[0]
+
+
+def _scan_of_files(batches: Iterator[pl.DataFrame], empty: pl.DataFrame, folder: Path) -> pl.LazyFrame:
+    paths = []
+    try:
+        for number, batch in enumerate(batches):
+            paths.append(folder / f"{number:06d}.arrow")
+            batch.write_ipc(paths[-1])
+    except OSError as error:
+        raise scratch_error(folder, error) from error
+    return pl.scan_ipc(paths) if paths and empty.width else empty.lazy()

@@ -1,0 +1,36 @@
+"""Running plans within memory budgets so small that every table spills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import deeprc as rc
+from deeprc import journal
+from deeprc.bridge import set_memory_budget
+from deeprc.table.operators import skew
+from deeprc.table.spill import execute, memory
+from tests.table.compare import Launch, Result, run_cases
+
+
+@contextmanager
+def spilling(room: int, *, heavy_from_rows: int = 100_000) -> Iterator[list[dict[str, Any]]]:
+    """Plans have `room` bytes a rank and never fit; gives the exchanges, as they are recorded."""
+    usual = memory.LEAST, execute.TIMES_IN_MEMORY, skew.LEAST_ROWS
+    events: list[dict[str, Any]] = []
+    memory.LEAST, execute.TIMES_IN_MEMORY, skew.LEAST_ROWS = room, 1e12, heavy_from_rows
+    set_memory_budget(4)
+    journal.set_sink(lambda kind, fields: events.append({"kind": kind, **fields}))
+    try:
+        yield events
+    finally:
+        memory.LEAST, execute.TIMES_IN_MEMORY, skew.LEAST_ROWS = usual
+        set_memory_budget(None)
+        journal.set_sink(None)
+
+
+def run_cases_spilling(comm: rc.Communicator, launch: Launch, room: int) -> dict[tuple[str, str], Result]:
+    """As `run_cases`, within `room` bytes."""
+    with spilling(room, heavy_from_rows=0):
+        return run_cases(comm, launch)
