@@ -13,7 +13,7 @@ from tests.table.compare import Launch, Result, assert_same, expected
 
 ALL = tuple(CASES)
 LAUNCHES = {
-    "solo": (Launch("solo", 1, "even", ALL, ("mixed",)), 20_000),
+    "solo": (Launch("solo", 1, "even", ALL, ("mixed",)), 60_000),
     "gloo2": (Launch("gloo", 2, "even", ALL, ("mixed", "empty")), 20_000),
     "gloo3": (Launch("gloo", 3, "last", ALL, ("skewed",)), 8_000),
     "mpi2": (Launch("mpi", 2, "even", ALL, ("all_null",)), 8_000),

@@ -57,11 +57,12 @@ def sample_keys(frame: pl.DataFrame, hashes: pl.Series, keys: Sequence[pl.Expr],
 
 def null_keys(frame: pl.DataFrame, keys: Sequence[pl.Expr], node: Join) -> pl.Series:
     """Which rows have a key that matches nothing because it, or a part of it, is null."""
-    names = [] if node.nulls_equal else [plain_column(key) for key in keys]
-    with_nulls = [name for name in names if name is not None and frame[name].null_count()]
-    if not with_nulls:
+    if node.nulls_equal or not frame.height:
         return pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
-    return frame.select(pl.any_horizontal(pl.col(name).is_null() for name in with_nulls)).to_series()
+    names = [plain_column(key) for key in keys]
+    if all(name is not None and not frame[name].null_count() for name in names):
+        return pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
+    return frame.select(pl.any_horizontal(key.is_null() for key in keys)).to_series()
 
 
 def find_heavy_keys(left: Sample, right: Sample, node: Join, comm: Communicator) -> Spread:

@@ -158,10 +158,16 @@ def _joined(node: Join, bucket: Bucket, copied: str | None, run: Spilling) -> It
     yield node.apply(lefts, rights)
 
 
+def _match(node: Join, left: Side, right: Side) -> bool:
+    """Whether the one key of both sides equals itself: a part of it may be null."""
+    one, other = (next(side.frames()).head(1).lazy() for side in (left, right))
+    return matched(one, other, node, left=True).collect().height > 0
+
+
 def _joined_in_blocks(node: Join, bucket: Bucket, copied: str | None, run: Spilling) -> Iterator[pl.LazyFrame]:
     """All rows have one key, so all match: every block of one side meets every block of the other."""
     left, right = bucket.sides
-    if not left.rows or not right.rows:
+    if not left.rows or not right.rows or not _match(node, left, right):
         if (copied == "left" and left.rows) or (copied == "right" and right.rows):
             return
         yield from _unmatched(node, left, right)
