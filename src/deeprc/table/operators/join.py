@@ -14,12 +14,10 @@ from deeprc.table.operators.skew import (
     divide,
     find_heavy_keys,
     matched,
-    null_keys,
     preserved,
     sample_keys,
 )
 from deeprc.table.operators.whole import run_whole
-from deeprc.table.partition import key_hashes, split
 from deeprc.table.placement import Placement, key_columns, matching_keys
 from deeprc.table.plan import Join
 from deeprc.table.stage import Execution, Stage
@@ -106,40 +104,41 @@ def _right_rows(node: Join, right: pl.DataFrame) -> pl.DataFrame:
 def _both(node: Join, sides: list[pl.DataFrame], run: Execution) -> Stage:
     """Both sides move: by hash, heavy keys spread over all ranks. Takes the sides out of the list: each is freed
     when it has been sent."""
-    (left_hashes, right_hashes), _ = together(
+    (lefts, rights), _ = together(
         run.comm,
         f"computing the keys of {node.label()}",
-        lambda: (key_hashes(sides[0], node.left_on), key_hashes(sides[1], node.right_on)),
+        lambda: (sample_keys(sides[0], node.left_on, node), sample_keys(sides[1], node.right_on, node)),
         lambda _: None,
     )
-    spread = find_heavy_keys(
-        sample_keys(sides[0], left_hashes, node.left_on, node),
-        sample_keys(sides[1], right_hashes, node.right_on, node),
-        node,
-        run.comm,
-    )
+    spread = find_heavy_keys(lefts, rights, node, run.comm)
     names = f"{node.label()} (left)", f"{node.label()} (right)"
     if spread:
-        return _spread(node, sides, (left_hashes, right_hashes), spread, names, run)
-    size = run.comm.size
-    left = exchange(split(sides.pop(0), left_hashes % size, size), run.comm, names[0])
-    right = exchange(split(sides.pop(0), right_hashes % size, size), run.comm, names[1])
-    return Stage(node.apply(left.lazy(), right.lazy()), _kept(node, node.left_on))
+        return _spread(node, sides, spread, names, run)
+    left = shuffle(sides.pop(0), node.left_on, run, names[0]).lazy()
+    right = shuffle(sides.pop(0), node.right_on, run, names[1]).lazy()
+    return Stage(node.apply(left, right), _kept(node, node.left_on))
 
 
 def _spread(
     node: Join,
     sides: list[pl.DataFrame],
-    hashes: tuple[pl.Series, pl.Series],
     spread: Spread,
     names: tuple[str, str],
     run: Execution,
 ) -> Stage:
     """As by hash, but for heavy keys: see `skew`."""
-    left_nulls = null_keys(sides[0], node.left_on, node) if spread.left_nulls_stay else None
-    right_nulls = null_keys(sides[1], node.right_on, node) if spread.right_nulls_stay else None
-    lefts = divide(sides.pop(0), hashes[0], left_nulls, spread.left, spread.right, run.comm)
-    rights = divide(sides.pop(0), hashes[1], right_nulls, spread.right, spread.left, run.comm)
+    lefts, _ = together(
+        run.comm,
+        f"computing the keys of {names[0]}",
+        lambda: divide(sides.pop(0), node.left_on, node, spread.left, spread.right, run.comm),
+        lambda _: None,
+    )
+    rights, _ = together(
+        run.comm,
+        f"computing the keys of {names[1]}",
+        lambda: divide(sides.pop(0), node.right_on, node, spread.right, spread.left, run.comm),
+        lambda _: None,
+    )
     left, right = exchange(lefts.parts, run.comm, names[0]), exchange(rights.parts, run.comm, names[1])
     if spread.right:
         copies = replicate(lefts.everywhere, run.comm, f"{names[0]}, rows of heavy keys to all").lazy()

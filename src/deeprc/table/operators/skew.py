@@ -17,7 +17,7 @@ import polars as pl
 
 from deeprc.communicator import Communicator
 from deeprc.table.expressions import plain_column
-from deeprc.table.partition import split
+from deeprc.table.partition import key_hashes, split
 from deeprc.table.plan import Join
 
 LEAST_ROWS = 100_000  # Of both sides, on all ranks together: fewer are joined before skew costs anything.
@@ -36,23 +36,22 @@ class Sample:
 
 @dataclass(frozen=True)
 class Spread:
-    """Hashes of the keys whose left rows are spread, and of those whose right rows are; and whose nulls stay."""
+    """Hashes of the keys whose left rows are spread, and of those whose right rows are; whether nulls are many."""
 
     left: frozenset[int] = frozenset()
     right: frozenset[int] = frozenset()
-    left_nulls_stay: bool = False
-    right_nulls_stay: bool = False
+    many_nulls: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.left or self.right or self.left_nulls_stay or self.right_nulls_stay)
+        return bool(self.left or self.right or self.many_nulls)
 
 
-def sample_keys(frame: pl.DataFrame, hashes: pl.Series, keys: Sequence[pl.Expr], node: Join) -> Sample:
+def sample_keys(frame: pl.DataFrame, keys: Sequence[pl.Expr], node: Join) -> Sample:
     """Evenly spaced rows of this rank's part."""
-    step = max(1, frame.height // _SAMPLES_PER_RANK)
-    chosen = hashes.gather_every(step)
-    nulls = null_keys(frame.gather_every(step), keys, node)
-    return Sample(chosen.filter(~nulls).to_list(), frame.height, float(nulls.mean() or 0.0))  # type: ignore[arg-type]
+    chosen = frame.gather_every(max(1, frame.height // _SAMPLES_PER_RANK))
+    nulls = null_keys(chosen, keys, node)
+    known = chosen.filter(~nulls)
+    return Sample(key_hashes(known, keys).to_list(), frame.height, int(nulls.sum()) / max(1, chosen.height))
 
 
 def null_keys(frame: pl.DataFrame, keys: Sequence[pl.Expr], node: Join) -> pl.Series:
@@ -83,8 +82,7 @@ def find_heavy_keys(left: Sample, right: Sample, node: Join, comm: Communicator)
     return Spread(
         frozenset(spread_left),
         frozenset(spread_right),
-        _null_rows(lefts) > left_rows / (2 * comm.size),
-        _null_rows(rights) > right_rows / (2 * comm.size),
+        _null_rows(lefts) + _null_rows(rights) > (left_rows + right_rows) / (2 * comm.size),
     )
 
 
@@ -117,24 +115,19 @@ class Divided:
 
 def divide(
     frame: pl.DataFrame,
-    hashes: pl.Series,
-    nulls: pl.Series | None,
+    keys: Sequence[pl.Expr],
+    node: Join,
     spread: frozenset[int],
     copied: frozenset[int],
     comm: Communicator,
 ) -> Divided:
-    """By hash; rows with `nulls` stay; `spread` ones go to all ranks in turn, `copied` ones to all of them."""
-    numbers = pl.int_range(frame.height, dtype=pl.UInt64, eager=True)
-    columns = pl.DataFrame({"hash": hashes, "row": numbers})
-    ranks = pl.when(pl.col("hash").is_in(as_series(spread))).then(pl.col("row") + comm.rank).otherwise(pl.col("hash"))
-    ranks = ranks % comm.size
-    if nulls is not None:
-        columns = columns.with_columns(nulls.alias("null"))
-        ranks = pl.when("null").then(pl.lit(comm.rank, dtype=pl.UInt64)).otherwise(ranks)
-    targets = columns.select(ranks.alias("rank")).to_series()
-    everywhere = hashes.is_in(as_series(copied)) if copied else None
-    if everywhere is None:
-        return Divided(split(frame, targets, comm.size), frame.clear())
+    """By hash; `spread` keys to all ranks in turn, `copied` ones to all of them; rows that match nothing stay."""
+    hashes = key_hashes(frame, keys)
+    everywhere = hashes.is_in(as_series(copied))
+    ranks = pl.when(pl.col("hash").is_in(as_series(spread))).then(pl.col("row")).otherwise(pl.col("hash")) % comm.size
+    own = pl.lit(comm.rank, dtype=pl.UInt64)
+    columns = pl.DataFrame({"hash": hashes, "null": null_keys(frame, keys, node)}).with_row_index("row")
+    targets = columns.select(pl.when("null").then(own).otherwise(ranks.cast(pl.UInt64)).alias("rank")).to_series()
     return Divided(split(frame.filter(~everywhere), targets.filter(~everywhere), comm.size), frame.filter(everywhere))
 
 

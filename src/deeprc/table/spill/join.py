@@ -96,8 +96,7 @@ def _heavy_keys(node: Join, left: Pieces, right: Pieces, run: Spilling) -> tuple
     def looked(pieces: Pieces, keys: Sequence[pl.Expr]) -> tuple[Sample, Pieces]:
         batches = pieces.batches(run.room)
         first = next(batches, pieces.empty)
-        sample = sample_keys(first, key_hashes(first, keys), keys, node)
-        return sample, of_frames(lambda: chain([first], batches), pieces.schema)
+        return sample_keys(first, keys, node), of_frames(lambda: chain([first], batches), pieces.schema)
 
     (lefts, rights), _ = together(
         run.comm,
