@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
+import polars as pl
 import pytest
 
+import deeprc as rc
+from deeprc.bridge import scratch_of
+from deeprc.journal import read_run
 from tests.ranks import run_on_ranks
 from tests.table.budget import run_cases_spilling
 from tests.table.cases import CASES
 from tests.table.compare import Launch, Result, assert_same, expected
 
-ALL = tuple(CASES)
+ALL = (
+    *("filter", "select_sum", "select_median", "with_columns_over", "with_columns_cumulative", "head"),
+    *(
+        f"join_{how}_{keys}"
+        for how in ("inner", "left", "right", "full", "semi", "anti")
+        for keys in ("key", "expression")
+    ),
+    *("join_nulls_equal", "join_full_coalesced", "join_cross", "asof_backward_None_by", "join_self", "join_struct"),
+    *("group_sum", "group_first_last", "group_lists", "group_any", "group_ordered", "group_categorical"),
+    *("sort", "sort_stable", "sort_directions", "sort_struct", "sort_head", "unique_first", "unique_none_ordered"),
+    *("unique_rows", "concat", "concat_head", "union"),
+)
+assert set(ALL) <= set(CASES)
 LAUNCHES = {
     "solo": (Launch("solo", 1, "even", ALL, ("mixed",)), 60_000),
     "gloo2": (Launch("gloo", 2, "even", ALL, ("mixed", "empty")), 20_000),
@@ -35,3 +52,23 @@ cached_expected = functools.cache(expected)
 def test_operator_gives_what_polars_gives(launch: str, name: str, data: str) -> None:
     """The rows of all ranks together are Polars' rows."""
     assert_same(results(launch)[name, data], cached_expected(name, data), ordered=CASES[name].ordered)
+
+
+def _kept(comm: rc.Communicator, folder: str) -> rc.Dataset:
+    return rc.scan_parquet(f"{folder}/left", comm).join(rc.scan_parquet(f"{folder}/right", comm), on="k").persist()
+
+
+def test_memory_of_a_task_is_what_its_tables_stay_within(tmp_path: Path) -> None:
+    """Tables larger than the task's memory= are joined in rounds; nothing stays in the scratch folder."""
+    keys = pl.DataFrame({"k": range(2_000_000)})
+    for side in ("left", "right"):
+        rc.from_polars(keys.with_columns(pl.col("k").alias(side))).write_parquet(tmp_path / side)
+    with rc.Session(cores=2, run_dir=tmp_path / "run") as session:
+        future = session.submit(_kept, str(tmp_path), ranks=2, comm="gloo", memory="160MiB")
+        rows = future.result(timeout=120).to_polars().sort("k")
+        events = list(read_run(session.run_directory).events)
+        assert not list(scratch_of(session.run_directory).glob("*"))
+    exchanges = [event for event in events if event["kind"] == "exchange"]
+    assert rows.equals(keys.with_columns(left="k", right="k"))
+    assert {event.get("rounds", 0) > 1 for event in exchanges} == {True}
+    assert sum(event["bytes_spilled"] for event in exchanges) >= 2 * 2_000_000 * 16

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 import zmq
 
+from deeprc.bridge import scratch_of
 from deeprc.runtime.gang import Gang
 from deeprc.runtime.liveness import HEARTBEAT_S, SILENT_S
 from deeprc.runtime.loop import Loop
@@ -204,6 +206,7 @@ class Agent:
             function=process.told.shortened(order.function),
             arguments=order.arguments,
             inputs=order.inputs,
+            memory_bytes=order.memory_bytes,
         )
         self._tell(process, tuple(assignment))
 
@@ -384,6 +387,7 @@ def _remove_unfinished(run_directory: Path) -> None:
     for pattern in ("datasets/**/*.tmp", "results/*.tmp", "artifacts/.*.tmp", "rendezvous/*"):
         for path in run_directory.glob(pattern):
             path.unlink(missing_ok=True)
+    shutil.rmtree(scratch_of(run_directory), ignore_errors=True)
 
 
 def main() -> None:

@@ -280,6 +280,7 @@ class Assignment(NamedTuple):
     function: PickledFunction
     arguments: bytes
     inputs: dict[str, bytes]
+    memory_bytes: int | None
 
 
 class RankReturned(NamedTuple):

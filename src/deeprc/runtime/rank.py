@@ -15,7 +15,7 @@ from typing import Any
 
 import cloudpickle
 
-from deeprc.bridge import set_dataset_root
+from deeprc.bridge import scratch_of, set_dataset_root, set_memory_budget, set_scratch
 from deeprc.communicator import Communicator, Rendezvous, connect
 from deeprc.journal import set_sink
 from deeprc.runtime.calls import filling_in
@@ -39,12 +39,14 @@ def serve(channel: Connection, run_directory: Path) -> None:
     adopt_orphans()
     _reseed()
     set_dataset_root(run_directory / "datasets")
+    set_scratch(scratch_of(run_directory))
     functions = _Functions()
     while True:
         try:
             assignment = Assignment._make(pickle.loads(channel.recv_bytes()))
         except EOFError:
             return
+        set_memory_budget(assignment.memory_bytes)
         answer = _perform(assignment, functions, channel, run_directory)
         try:
             channel.send_bytes(pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))

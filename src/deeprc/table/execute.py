@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import polars as pl
@@ -45,6 +45,8 @@ from deeprc.table.plan_rows import (
 from deeprc.table.plan_windows import ByKey, Carried, Nearby, Scalars
 from deeprc.table.pushdown import optimised, uses
 from deeprc.table.spill.execute import room_needed, spilled
+from deeprc.table.spill.memory import Room
+from deeprc.table.spill.pieces import Pieces
 from deeprc.table.stage import Execution, Stage, compute
 from deeprc.table.windows import lowered
 
@@ -54,7 +56,7 @@ def run_plan(plan: Node, comm: Communicator) -> pl.DataFrame:
     room = room_needed(plan, comm)
     if room is None:
         return _in_memory(plan, comm)
-    with spilled(plan, comm, room, _stage_alone if comm.size == 1 else _stage) as pieces:
+    with _spilled(plan, comm, room) as pieces:
         return concat([pieces.empty, *pieces.batches(room)])
 
 
@@ -65,8 +67,14 @@ def opened_plan(plan: Node, comm: Communicator) -> Iterator[pl.DataFrame | Itera
     if room is None:
         yield _in_memory(plan, comm)
         return
-    with spilled(plan, comm, room, _stage_alone if comm.size == 1 else _stage) as pieces:
+    with _spilled(plan, comm, room) as pieces:
         yield pieces.batches(room)
+
+
+def _spilled(plan: Node, comm: Communicator, room: Room) -> AbstractContextManager[Pieces]:
+    if comm.size == 1:
+        return spilled(optimised(plan), plan.schema, comm, room, _stage_alone)
+    return spilled(optimised(lowered(plan)), plan.schema, comm, room, _stage)
 
 
 def _in_memory(plan: Node, comm: Communicator) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from deeprc.errors import DataError
 from deeprc.table import plan
 from deeprc.table.exchange import together
 from deeprc.table.schema import as_data_error, checked
+from deeprc.table.statistics import joined, of_frame
 from deeprc.table.table import Table
 
 if TYPE_CHECKING:
@@ -31,13 +32,14 @@ def from_polars(frame: pl.DataFrame | pl.LazyFrame | None, comm: Communicator | 
     """
     comm = comm or SoloCommunicator()
     lazy = frame.lazy() if frame is not None else None
-    _, schemas = together(
+    _, facts = together(
         comm,
         "reading the columns of its frame",
         lambda: checked(lazy.collect_schema()) if lazy is not None else None,
-        lambda schema: None if schema is None else list(schema.items()),
+        lambda schema: (None if schema is None else list(schema.items()), of_frame(frame)),
     )
-    known = [(rank, schema) for rank, schema in enumerate(schemas) if schema is not None]
+    statistics = joined([part for _, part in facts])
+    known = [(rank, schema) for rank, (schema, _) in enumerate(facts) if schema is not None]
     if not known:
         raise DataError("no rank passed a frame: from_polars needs one that says which columns there are")
     first_rank, first = known[0]
@@ -49,7 +51,7 @@ def from_polars(frame: pl.DataFrame | pl.LazyFrame | None, comm: Communicator | 
             )
     columns = pl.Schema(first)
     part = lazy if lazy is not None else pl.LazyFrame(schema=columns)
-    return Table(plan.Source("FRAMES of all ranks", columns, lambda _: part), comm)
+    return Table(plan.Source("FRAMES of all ranks", columns, lambda _: part, statistics=lambda: statistics), comm)
 
 
 def from_arrow(table: pa.Table | pa.RecordBatch | None, comm: Communicator | None = None) -> Table:

@@ -16,6 +16,7 @@ from deeprc.table.exchange import together
 from deeprc.table.files import Source, expand
 from deeprc.table.reading import Reader, Scan, folder_columns, folder_types
 from deeprc.table.schema import checked
+from deeprc.table.statistics import Statistics, of_bytes, of_files
 from deeprc.table.table import Table
 
 _SPLITS = ("auto", "rows", "bytes")
@@ -85,7 +86,11 @@ def scan_dataset(dataset: Dataset, comm: Communicator | None = None) -> Table:
     def load(comm: Communicator) -> pl.LazyFrame:
         return dataset.part(comm.rank, comm.size).scan()
 
-    return Table(plan.Source(f"DATASET {dataset.name}", checked(dataset.schema), load), comm)
+    def statistics() -> Statistics:
+        rows = dataset.num_rows
+        return rows, of_bytes(dataset.num_bytes / max(rows, 1), dataset.schema)
+
+    return Table(plan.Source(f"DATASET {dataset.name}", checked(dataset.schema), load, statistics=statistics), comm)
 
 
 def _scan(
@@ -128,7 +133,13 @@ def _scan(
     def fault() -> str | None:
         return reader.fault(files, list(schema))
 
-    return Table(plan.Source(f"{what} {name}", schema, load, fault), comm)
+    def statistics() -> Statistics | None:
+        def looked(some: Sequence[str]) -> pl.LazyFrame:
+            return reader.load(some, schema, None, "rows", SoloCommunicator())
+
+        return of_files(files, looked, what in ("PARQUET", "IPC"), limit)
+
+    return Table(plan.Source(f"{what} {name}", schema, load, fault, statistics), comm)
 
 
 def _is_folder(source: Source) -> bool:

@@ -27,16 +27,16 @@ _OURS = re.compile(r"part-\d{5}\.\w+")
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: the end of its names, and Polars' method that writes it."""
+    """A file format: the end of its names, and Polars' method that writes a query's rows."""
 
     suffix: str
     write: Callable[..., Any]
 
 
-CSV = Format("csv", pl.DataFrame.write_csv)
-IPC = Format("arrow", pl.DataFrame.write_ipc)
-NDJSON = Format("ndjson", pl.DataFrame.write_ndjson)
-PARQUET = Format("parquet", pl.DataFrame.write_parquet)
+CSV = Format("csv", pl.LazyFrame.sink_csv)
+IPC = Format("arrow", pl.LazyFrame.sink_ipc)
+NDJSON = Format("ndjson", pl.LazyFrame.sink_ndjson)
+PARQUET = Format("parquet", pl.LazyFrame.sink_parquet)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Target:
         return self.folder.with_name(f".{self.folder.name}.unfinished")
 
 
-def write_table(target: Target, compute: Callable[[], pl.DataFrame], comm: Communicator) -> list[Path]:
+def write_table(target: Target, compute: Callable[[], pl.LazyFrame], comm: Communicator) -> list[Path]:
     """Compute and write this rank's rows; return the paths of all ranks' files, in order. Collective.
 
     Raises:
@@ -108,7 +108,7 @@ def _begin(target: Target) -> None:
     target.unfinished.mkdir(parents=True)
 
 
-def _write(part: pl.DataFrame, target: Target, rank: int) -> list[str]:
+def _write(part: pl.LazyFrame, target: Target, rank: int) -> list[str]:
     name = f"part-{rank:05d}.{target.form.suffix}"
     written = []
     with as_data_error(f"writing {target.folder / name}"):
@@ -120,12 +120,12 @@ def _write(part: pl.DataFrame, target: Target, rank: int) -> list[str]:
     return written
 
 
-def _by_folder(part: pl.DataFrame, names: Sequence[str]) -> list[tuple[str, pl.DataFrame]]:
+def _by_folder(part: pl.LazyFrame, names: Sequence[str]) -> list[tuple[str, pl.LazyFrame]]:
     """The rows for each folder `name=value/...`, without these columns, as Hive and Polars lay them out."""
     if not names:
         return [("", part)]
     texts = [f"__folder{index}__" for index in range(len(names))]
-    marked = part.with_columns(
+    marked = part.collect(engine="streaming").with_columns(
         pl.col(name).cast(pl.String).alias(text) for name, text in zip(names, texts, strict=True)
     )
     folders = []
@@ -134,7 +134,7 @@ def _by_folder(part: pl.DataFrame, names: Sequence[str]) -> list[tuple[str, pl.D
             f"{name}={_NO_VALUE if value is None else quote(str(value), safe='')}"
             for name, value in zip(names, values, strict=True)
         ]
-        folders.append(("/".join(levels), rows.drop(names)))
+        folders.append(("/".join(levels), rows.drop(names).lazy()))
     return sorted(folders, key=lambda item: item[0])
 
 

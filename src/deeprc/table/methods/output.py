@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from numpy.typing import NDArray
 
-from deeprc.bridge import Dataset
+from deeprc.bridge import Dataset, memory_budget
 from deeprc.errors import DataError, SpecError
 from deeprc.table.engines import Engine
 from deeprc.table.exchange import gather, replicate
 from deeprc.table.explain import explain
 from deeprc.table.methods.planned import Planned
+from deeprc.table.spill.execute import on_disk
 from deeprc.table.writing import CSV, IPC, NDJSON, PARQUET, Format, Target, write_table
 
 if TYPE_CHECKING:
@@ -52,8 +54,16 @@ class Output(Planned):
         return gather(part, self.comm, "GATHER", root)
 
     def persist(self, name: str = "table", *, engine: Engine = "streaming") -> Dataset:
-        """Compute; write each rank's rows as a part of one dataset, which every rank gets."""
-        return Dataset.from_polars(self._part(f"persisting {name!r}", engine), name=name, comm=self.comm)
+        """Compute; write each rank's rows as a part of one dataset, which every rank gets.
+
+        Of a table larger than the task's memory each rank writes several parts.
+        """
+        if memory_budget() is None:
+            return Dataset.from_polars(self._part(f"persisting {name!r}", engine), name=name, comm=self.comm)
+        with self._opened(f"persisting {name!r}") as rows:
+            if isinstance(rows, pl.DataFrame):
+                return Dataset.from_polars(rows, name=name, comm=self.comm)
+            return Dataset.from_batches(rows, self.schema, name=name, comm=self.comm)
 
     def to_arrow(self, *, gathered: bool = False) -> pa.Table:
         """Compute; this rank's rows, or all ranks' in order on every rank, as `polars.DataFrame.to_arrow`."""
@@ -139,7 +149,17 @@ class Output(Planned):
             raise SpecError("partition_by leaves no column for the files: name fewer")
         folder = Path(directory).expanduser().absolute()
         target = Target(folder, form, columns, overwrite, options)
-        return write_table(target, lambda: self._part(f"writing {folder}"), self.comm)
+        if memory_budget() is None:
+            return write_table(target, lambda: self._part(f"writing {folder}").lazy(), self.comm)
+        with ExitStack() as stack:
+
+            def stored() -> pl.LazyFrame:
+                rows = stack.enter_context(self._opened(f"writing {folder}"))
+                if isinstance(rows, pl.DataFrame):
+                    return rows.lazy()
+                return stack.enter_context(on_disk(rows, self.schema, self.comm))
+
+            return write_table(target, stored, self.comm)
 
 
 def _listed(columns: Any) -> Iterable[Any]:

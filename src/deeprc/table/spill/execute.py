@@ -20,7 +20,7 @@ from deeprc.table.operators.join import joins_locally
 from deeprc.table.operators.sort import sorts_locally
 from deeprc.table.plan import GroupBy, Head, Join, Node, Select, Sort, Source, Step, Unique
 from deeprc.table.plan_rows import Concat, JoinAsof, Keyed, Repartition, RowIndex, ShuffleByKey, Slice
-from deeprc.table.pushdown import optimised, uses, with_inputs
+from deeprc.table.pushdown import uses, with_inputs
 from deeprc.table.spill import groups, order, rows
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.file import scratch_error
@@ -73,15 +73,14 @@ def _nodes(plan: Node) -> Iterator[Node]:
 
 @contextmanager
 def spilled(
-    plan: Node, comm: Communicator, room: Room, stage_of: Callable[[Node, Execution], Stage]
+    plan: Node, schema: pl.Schema, comm: Communicator, room: Room, stage_of: Callable[[Node, Execution], Stage]
 ) -> Iterator[Pieces]:
-    """This rank's part of the plan's result, in pieces that are there until the context ends. Collective.
+    """This rank's part of an optimised plan's result, in pieces that are there until the context ends. Collective.
 
-    `stage_of` runs an operator that has no way of working in buckets: its inputs are computed into files, which
-    it scans.
+    `schema` has the columns that are wanted. `stage_of` runs an operator that has no way of working in buckets:
+    its inputs are computed into files, which it scans.
     """
-    less = optimised(plan)
-    shared = frozenset(node for node, readers in uses(less).items() if readers > 1)
+    shared = frozenset(node for node, readers in uses(plan).items() if readers > 1)
     folder, _ = together(comm, "making its scratch folder", scratch, lambda _: None)
     estimates = Estimates(most=True)
 
@@ -94,8 +93,7 @@ def spilled(
 
     run = Spilling(comm, room, folder, pieces_of, expected_bytes, shared)
     try:
-        names = plan.schema.names()
-        yield run.pieces(less).map(lambda frame: frame.select(names), plan.schema)
+        yield run.pieces(plan).map(lambda frame: frame.select(schema.names()), schema)
     finally:
         run.close()
 
