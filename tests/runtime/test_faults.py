@@ -74,6 +74,14 @@ def test_a_kill_is_noticed_within_two_seconds(session: rc.Session, tmp_path: Pat
     assert faults.wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), timeout_s=2)
 
 
+def test_a_rank_ended_by_a_signal_without_a_name(session: rc.Session) -> None:
+    """A real-time signal, which batch systems may send, is told too, and harms no other task."""
+    with pytest.raises(RankDiedError, match=r"SIGRTMIN\+11") as caught:
+        session.submit(lambda: os.kill(os.getpid(), signal.SIGRTMIN + 11)).result(timeout=60)
+    assert caught.value.signal == "SIGRTMIN+11"
+    assert session.submit(double, 4).result(timeout=30) == 8
+
+
 def test_retries_start_on_fresh_ranks(session: rc.Session, tmp_path: Path) -> None:
     """A task whose rank is killed runs again, and the journal says so."""
     future = session.submit(faults.die_once, str(tmp_path / "marker"), retries=1)
