@@ -66,6 +66,9 @@ PLANS = {
     "sort": lambda t: t.sort("value", "row"),
     "join": lambda t: t.join(t.select("value", pl.col("row").alias("other")), on="value", how="left"),
     "shift": lambda t: t.with_columns(pl.col("value").shift(1)),
+    "over": lambda t: t.with_columns(pl.col("row").sum().over("value")),
+    "fill": lambda t: t.with_columns(pl.col("value").forward_fill()),
+    "first": lambda t: t.with_columns(pl.col("value").first()),
 }
 
 
@@ -93,7 +96,7 @@ def test_type_as_value_and_key(results: dict[tuple[str, str], Result], name: str
     if wanted[0] == "error":
         assert results[name, plan][0] == "error"
         return
-    assert_same(results[name, plan], wanted, ordered=plan in ("move", "sort", "shift"))
+    assert_same(results[name, plan], wanted, ordered=plan in ("move", "sort", "shift", "over", "fill", "first"))
 
 
 @pytest.mark.parametrize("name", list(VALUES))

@@ -41,7 +41,8 @@ class Planned:
 
     def _part(self, doing: str, engine: Engine = "streaming") -> pl.DataFrame:
         """This rank's rows. Where a file is to blame, all ranks raise the same error. Collective."""
-        together(self.comm, f"looking for engine={engine!r}", lambda: check_engine(engine), lambda _: None)
+        if engine != "streaming":
+            together(self.comm, f"looking for engine={engine!r}", lambda: check_engine(engine), lambda _: None)
 
         def attempt() -> tuple[pl.DataFrame | None, Exception | None, str | None]:
             try:
