@@ -16,6 +16,7 @@ def execute(
     pipeline: Pipeline,
     *,
     run_directory: Path | None = None,
+    resume: Path | None = None,
     out: Path | None = None,
     console: Console | None = None,
 ) -> int:
@@ -40,6 +41,7 @@ def execute(
         nodes=asked.nodes,
         run_dir=run_directory,
         name=pipeline.name,
+        resume=resume,
     )
     try:
         with ends_in_order(), view_for(console, progress) as view, session:

@@ -89,6 +89,12 @@ class Progress:
         task.message = " ".join(str(event.get("result") or "").split())
         return f"{task.name}: succeeded in {task.seconds:.1f} s"
 
+    def _task_reused(self, event: Event) -> str:
+        task = self._task(event)
+        task.status = "succeeded"
+        task.message = f"reused from run {event['run']}"
+        return f"{task.name}: {task.message}"
+
     def _task_failed(self, event: Event) -> str:
         task = self._task(event)
         task.status = "retrying" if event.get("will_retry") else "failed"

@@ -12,7 +12,9 @@ from deeprc.errors import SpecError
 
 
 def run(
-    pipeline: Annotated[Path, typer.Argument(help="The pipeline, a YAML file.")],
+    pipeline: Annotated[
+        Path | None, typer.Argument(help="The pipeline, a YAML file; with --resume it may be left out.")
+    ] = None,
     on: Annotated[str | None, typer.Option(help="The pilot that gets the nodes; default: the file's.")] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="Cores of a node; default: the file's.")] = None,
     nodes: submission.Nodes = None,
@@ -24,6 +26,10 @@ def run(
     ] = None,
     run_dir: Annotated[
         Path | None, typer.Option(help="The run's directory; default: a new one in deeprc-runs.")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Use the results of an earlier run: an id, its start, a directory, or last."),
     ] = None,
     time: submission.Time = None,
     partition: submission.Partition = None,
@@ -38,6 +44,7 @@ def run(
 
     Exit code: 0 all tasks succeeded, 1 some did not, 2 refused before any work, 130 interrupted.
     """
+    from deeprc.cli.runs import find_run, pipeline_of
     from deeprc.spec import load_pipeline
 
     asked = submission.asked_session(
@@ -48,8 +55,16 @@ def run(
         options={"partition": partition, "account": account, "qos": qos},
         sbatch_options=sbatch_option,
     )
-    loaded = load_pipeline(pipeline, parse_settings(settings or []), session=asked)
-    raise typer.Exit(submission.run_or_submit(loaded, asked=asked, detach=detach, run_directory=run_dir, out=out))
+    earlier = None if resume is None else find_run(resume)
+    if pipeline is not None:
+        loaded = load_pipeline(pipeline, parse_settings(settings or []), session=asked)
+    elif earlier is None or settings:
+        raise SpecError("name the pipeline's file; it may be left out with --resume RUN, and then takes no --set")
+    else:
+        loaded = pipeline_of(earlier).in_session(**asked)
+    raise typer.Exit(
+        submission.run_or_submit(loaded, asked=asked, detach=detach, run_directory=run_dir, resume=earlier, out=out)
+    )
 
 
 def parse_settings(settings: list[str], *, option: str = "--set") -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from deeprc.errors import JournalError
-from deeprc.journal import list_runs, runs_root
+from deeprc.journal import list_runs, read_run, runs_root
+from deeprc.spec import Pipeline
 
 
 def find_run(text: str, root: Path | None = None) -> Path:
@@ -30,3 +31,16 @@ def find_run(text: str, root: Path | None = None) -> Path:
     if matching:
         raise JournalError(f"{len(matching)} runs start with {text!r}: {names}. Give more of the name")
     raise JournalError(f"no run {text!r} in {root}. The latest: {names}. Valid: an id, its start, a path, or last")
+
+
+def pipeline_of(run: Path) -> Pipeline:
+    """The pipeline that a run was made from.
+
+    Raises:
+        JournalError: it was a session's, whose functions and arguments are in a script.
+    """
+    spec = read_run(run).spec
+    if "session" not in spec:
+        again = f"Session(resume={str(run)!r})"
+        raise JournalError(f"{run} was not made from a pipeline: run its script again, with {again}")
+    return Pipeline(**spec)

@@ -56,6 +56,7 @@ def run_or_submit(
     asked: Mapping[str, Any],
     detach: bool = False,
     run_directory: Path | None = None,
+    resume: Path | None = None,
     out: Path | None = None,
 ) -> int:
     """Run a checked pipeline, or submit it to Slurm and follow it; returns the exit code.
@@ -69,14 +70,16 @@ def run_or_submit(
 
     job = inside_a_job()
     if pipeline.session.pilot == "slurm" and job is None:
-        return submit(pipeline, run_directory=run_directory, out=out, detach=detach)
+        return submit(pipeline, run_directory=run_directory, resume=resume, out=out, detach=detach)
     if detach or asked.get("time_s") or asked.get("options"):
         why = f"this is job {job} already" if job else f"the pilot {pipeline.session.pilot!r} submits none"
         raise SpecError(f"--time, --detach and options of sbatch are for a job that is submitted, and {why}")
-    return execute(pipeline, run_directory=run_directory, out=out)
+    return execute(pipeline, run_directory=run_directory, resume=resume, out=out)
 
 
-def submit(pipeline: Pipeline, *, run_directory: Path | None, out: Path | None, detach: bool) -> int:
+def submit(
+    pipeline: Pipeline, *, run_directory: Path | None, resume: Path | None, out: Path | None, detach: bool
+) -> int:
     """Submit the run as a job, and follow it unless told otherwise."""
     from deeprc.cli.views import console_for_results
     from deeprc.pilots import slurm_job
@@ -84,7 +87,7 @@ def submit(pipeline: Pipeline, *, run_directory: Path | None, out: Path | None, 
     pipeline.functions()
     if run_directory and (run_directory / "events.jsonl").exists():
         raise SpecError(f"{run_directory} already holds a run; give --run-dir a new directory, or leave it out")
-    job, directory = slurm_job.submit(pipeline, run_directory, out)
+    job, directory = slurm_job.submit(pipeline, run_directory, out, resume=resume)
     console = console_for_results()
     console.print(f"Job {job} submitted; its run: {directory}", soft_wrap=True, highlight=False)
     return 0 if detach else follow(job, directory, out, console)

@@ -5,7 +5,7 @@ fields below. Readers must ignore fields they do not know.
 
 | kind | fields |
 |---|---|
-| run.started | run, name, pilot, nodes [{name, cores, gpus, memory_bytes}], command, directory |
+| run.started | run, name, pilot, nodes [{name, cores, gpus, memory_bytes}], directory, resumes (an earlier run) |
 | run.finished | status ("succeeded", "failed", "interrupted"), seconds |
 | input | task, path, bytes, blake2b |
 | zygote.started | node, profile, import_seconds, start ("fork", "spawn"), warning |
@@ -15,6 +15,7 @@ fields below. Readers must ignore fields they do not know.
 | task.started | task, attempt, ranks [{rank, node, slot, pid}] |
 | task.finished | task, attempt, seconds, peak_memory_bytes (of one rank), result (short text) |
 | task.failed | task, attempt, seconds, error, message, traceback, rank, node, output, signal, will_retry |
+| task.reused | task, run (whose result it is), result (short text) |
 | task.cancelled | task, reason |
 | progress | task, rank, done, total, message |
 | transfer | task, rank, dataset, column, to, mode ("shared", "copied"), bytes, reason |
@@ -41,6 +42,7 @@ EventKind = Literal[
     "task.started",
     "task.finished",
     "task.failed",
+    "task.reused",
     "task.cancelled",
     "progress",
     "transfer",

@@ -13,7 +13,7 @@ _LONGEST_PATH = 4096
 
 def fingerprint_inputs(task: str, arguments: Any, seen: set[Path], record: Callable[..., None]) -> None:
     """Record an `input` event for each file named in a task's arguments that is not in `seen` yet."""
-    files = [path for path in _files_in(arguments) if path not in seen]
+    files = [path for path in files_in(arguments) if path not in seen]
     seen.update(files)
     if files:
         threading.Thread(target=_record_all, args=(task, files, record), daemon=True).start()
@@ -31,7 +31,7 @@ def _record_all(task: str, files: list[Path], record: Callable[..., None]) -> No
         record("input", task=task, path=str(path), bytes=size, blake2b=digest)
 
 
-def _files_in(value: Any) -> Iterator[Path]:
+def files_in(value: Any) -> Iterator[Path]:
     """Existing files among strings and paths, at any depth."""
     if isinstance(value, Path) or (isinstance(value, str) and 0 < len(value) < _LONGEST_PATH and "\n" not in value):
         path = Path(value)
@@ -42,7 +42,7 @@ def _files_in(value: Any) -> Iterator[Path]:
             return
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _files_in(item)
+            yield from files_in(item)
     elif isinstance(value, list | tuple | set):
         for item in value:
-            yield from _files_in(item)
+            yield from files_in(item)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from deeprc.errors import JournalError
 from deeprc.journal.events import Event
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
@@ -23,27 +27,39 @@ class JournalWriter:
     def __init__(self, run_directory: Path) -> None:
         self.directory = run_directory
         (run_directory / "artifacts").mkdir(parents=True, exist_ok=True, mode=0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        self._descriptor = os.open(run_directory / "events.jsonl", flags, 0o600)
+        self._path = run_directory / "events.jsonl"
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._artifacts = 0
         self._lines: list[str] = []
         self._unwritten = b""
+        self._was_full = False
 
     def append(self, kind: str, **fields: Any) -> Event:
-        """Add one event; an artifact's content goes to a file of its own."""
+        """Add one event; an artifact's content goes to a file of its own. One that has no room becomes a warning."""
         if kind == "artifact":
-            fields["path"] = self._keep_artifact(fields.pop("content"))
+            try:
+                fields["path"] = self._keep_artifact(fields.pop("content"))
+            except OSError as error:
+                kind, fields = "warning", {**fields, "message": f"an artifact could not be kept: {error}"}
         event: Event = {"time": time.time(), "kind": kind, **fields}
         self._lines.append(_encode(event))
         return event
 
     def flush(self) -> None:
-        """Write the events that have been added; after an error, such as a full disk, the next call goes on."""
+        """Write the events that have been added; what a full disk does not take is kept for the next call."""
         if self._lines:
             self._unwritten += ("\n".join(self._lines) + "\n").encode()
             self._lines.clear()
-        while self._unwritten:
-            self._unwritten = self._unwritten[os.write(self._descriptor, self._unwritten) :]
+        try:
+            while self._unwritten:
+                self._unwritten = self._unwritten[os.write(self._descriptor, self._unwritten) :]
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            if not self._was_full:
+                # The journal is where warnings go, and it is what has no room.
+                print(f"deeprc: {self._path}: {error.strerror}; events wait in memory", file=sys.stderr)
+            self._was_full = True
 
     def _keep_artifact(self, content: Any) -> str:
         self._artifacts += 1
@@ -52,8 +68,22 @@ class JournalWriter:
         return relative
 
     def close(self) -> None:
+        """Write what waits.
+
+        Raises:
+            JournalError: the disk is full; the file ends with the last event that had room.
+        """
         self.flush()
+        if self._unwritten:
+            self._drop_half_line()
         os.close(self._descriptor)
+        if self._unwritten:
+            lost = self._unwritten.count(b"\n")
+            raise JournalError(f"{self._path}: no space left for its last {lost} events. Free space on that disk")
+
+    def _drop_half_line(self) -> None:
+        content = self._path.read_bytes()
+        os.ftruncate(self._descriptor, content.rfind(b"\n") + 1)
 
 
 def write_json(path: Path, content: Any) -> None:

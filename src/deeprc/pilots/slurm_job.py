@@ -36,7 +36,9 @@ def inside_a_job() -> str | None:
     return os.environ.get("SLURM_JOB_ID")
 
 
-def submit(pipeline: Pipeline, run_directory: Path | None, out: Path | None) -> tuple[str, Path]:
+def submit(
+    pipeline: Pipeline, run_directory: Path | None, out: Path | None, *, resume: Path | None = None
+) -> tuple[str, Path]:
     """Submit the run of a pipeline that has been checked; gives the job's id and the run's directory.
 
     The pipeline is written there as it is now, so that a file edited while the job waits changes nothing.
@@ -53,7 +55,7 @@ def submit(pipeline: Pipeline, run_directory: Path | None, out: Path | None) -> 
     (directory / PIPELINE_FILE).write_text(dump_pipeline(pipeline))
     script = directory / SCRIPT_FILE
     sbatch = ["sbatch", "--parsable", f"--output={directory / LOG_FILE}", *options, str(script)]
-    script.write_text(batch_script(_command(directory, out), _environment(), sbatch))
+    script.write_text(batch_script(_command(directory, out, resume), _environment(), sbatch))
     script.chmod(0o700)
     try:
         job = parse_submission(slurm_says(*sbatch))
@@ -67,8 +69,9 @@ def submit(pipeline: Pipeline, run_directory: Path | None, out: Path | None) -> 
     return job, directory
 
 
-def _command(directory: Path, out: Path | None) -> list[str]:
+def _command(directory: Path, out: Path | None, resume: Path | None) -> list[str]:
     results = ["--out", str(out.absolute())] if out else []
+    results += ["--resume", str(resume.absolute())] if resume else []
     run = [sys.executable, "-m", "deeprc.cli.main", "run", str(directory / PIPELINE_FILE)]
     return [*run, "--run-dir", str(directory), *results]
 

@@ -51,12 +51,15 @@ class Task:
     reason: str = ""
     result: str = ""
     peak_memory_bytes: int | None = None
+    reused_from: str = ""
     progress: Event | None = None
 
     @property
     def status(self) -> Status:
         if self.reason:
             return "cancelled"
+        if self.reused_from:
+            return "succeeded"
         if not self.attempts:
             return "waiting"
         last = self.attempts[-1]
@@ -152,6 +155,10 @@ def _finished(task: Task, event: Event) -> Task:
     )
 
 
+def _reused(task: Task, event: Event) -> Task:
+    return replace(task, closed=event["time"], result=str(event.get("result") or ""), reused_from=str(event["run"]))
+
+
 def _failed(task: Task, event: Event) -> Task:
     failed = _ended(task, event, "failed")
     return failed if event.get("will_retry") else replace(failed, closed=event["time"])
@@ -171,6 +178,7 @@ _STEPS = {
     "task.submitted": _submitted,
     "task.started": _started,
     "task.finished": _finished,
+    "task.reused": _reused,
     "task.failed": _failed,
     "task.cancelled": _cancelled,
     "progress": _progressed,

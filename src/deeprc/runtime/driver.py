@@ -46,6 +46,7 @@ from deeprc.runtime.messages import (
 )
 from deeprc.runtime.pilot import Pilot
 from deeprc.runtime.results import merged_result
+from deeprc.runtime.reuse import Reused
 from deeprc.runtime.scheduler import Demand, Node, Placement, Scheduler, Seat
 from deeprc.runtime.wire import DriverSocket
 from deeprc.runtime.worlds import Worlds
@@ -76,6 +77,9 @@ class Task:
     expected_s: float = 1.0
     attempt: int = 0
     flight: Flight | None = None
+    # An earlier run's result, and who keeps this one's.
+    reused: Reused | None = None
+    keep: Callable[[str, bytes, float], None] | None = None
     described: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -194,6 +198,9 @@ class Driver:
             # The last node was lost meanwhile, and with it this task.
             return
         self._record("task.submitted", **task.described)
+        if task.reused is not None:
+            self._use_again(task, task.reused)
+            return
         if self._is_impossible(task):
             return
         self._prepare(task)
@@ -205,6 +212,15 @@ class Driver:
         unfinished = [need.task for need in task.needs if need.packed is None]
         if self._graph.add(task.name, unfinished, task.expected_s):
             self._ready(task)
+
+    def _use_again(self, task: Task, reused: Reused) -> None:
+        """End a task with the result that an earlier run has kept."""
+        task.future.packed = reused.packed
+        del self._tasks[task.name]
+        if task.keep is not None:
+            task.keep(task.name, reused.packed, reused.seconds)
+        self._record("task.reused", task=task.name, run=reused.run, result=_short(reused.value))
+        self._outcomes.append((task.future.set_result, reused.value))
 
     def _ready(self, task: Task) -> None:
         path_s = self._graph.rank_upward.get(task.name, 0.0)
@@ -319,6 +335,8 @@ class Driver:
             return
         task.future.packed = result
         del self._tasks[task.name]
+        if task.keep is not None:
+            task.keep(task.name, result, round(flight.seconds, 6))
         for ready in self._graph.finish(task.name):
             self._ready(self._tasks[ready])
         self._record(

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from deeprc.errors import DataError
+
 _INLINE_BYTES = 1 << 20
 
 
@@ -19,6 +21,11 @@ def packed(payload: bytes, path: Path) -> bytes:
     try:
         temporary.write_bytes(payload)
         temporary.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"the result could not be written to {path}: {error.strerror}. Free space on that disk, or return less: "
+            "a dataset, or the path of a file"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
     return b"f" + os.fsencode(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import pickle
@@ -65,8 +66,10 @@ def _perform(
         return RankRaised(_one_line(error), _users_traceback(error), type(error).__name__)
     finally:
         set_sink(None)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # A log on a full disk is no reason for the rank to die.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
 
 
 class _Functions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import signal
@@ -15,7 +16,7 @@ from typing import Any, Self
 import zmq
 
 from deeprc.errors import SessionClosedError, SpecError
-from deeprc.journal import JournalWriter, new_run_directory, write_json
+from deeprc.journal import JournalWriter, new_run_directory, read_run, write_json
 from deeprc.journal.durations import remembered_durations
 from deeprc.journal.environment import describe_environment
 from deeprc.journal.fingerprints import fingerprint_inputs
@@ -25,6 +26,7 @@ from deeprc.runtime.driver import Driver, Task
 from deeprc.runtime.future import Future
 from deeprc.runtime.pilot import Allocation, Pilot, chosen_pilot
 from deeprc.runtime.prepared import Preparations, Prepared
+from deeprc.runtime.reuse import Reuse
 from deeprc.runtime.scheduler import Demand
 from deeprc.runtime.wire import DriverSocket, forget_connection
 from deeprc.spec.arguments import fill
@@ -50,8 +52,13 @@ class Session:
         nodes: nodes of the allocation. Default: all the pilot has.
         run_dir: where the run's record and data go. Default: a new directory under `deeprc-runs`.
 
+        resume: directory of an earlier run, whose results are used where function, arguments and input files are
+            the same; that run has to have kept them. Implies `keep_results`.
+        keep_results: keep each result in the run directory, for a later `resume`. `run` of a pipeline always does.
+
     Raises:
         SpecError: an unknown pilot, or a run directory that already holds a run.
+        JournalError: `resume` is no run's directory.
         ResourceError: the site cannot give what was asked.
     """
 
@@ -65,8 +72,11 @@ class Session:
         nodes: int | None = None,
         run_dir: str | Path | None = None,
         name: str = "session",
+        resume: str | Path | None = None,
+        keep_results: bool = False,
     ) -> None:
         memory_bytes = Resources(memory_bytes=memory).memory_bytes
+        earlier = _earlier_run(resume)
         chosen = chosen_pilot(pilot)
         allocation = Allocation(cores, gpus, memory_bytes, nodes)
         self.run_directory = _prepared_directory(run_dir)
@@ -103,7 +113,9 @@ class Session:
             pilot=pilot if isinstance(pilot, str) else type(pilot).__name__,
             nodes=[vars(node) for node in nodes_given],
             directory=str(self.run_directory),
+            **({"resumes": str(earlier)} if earlier else {}),
         )
+        self._reuse = self._new_reuse(earlier) if earlier or keep_results else None
         write_json(self.run_directory / "environment.json", describe_environment())
 
     def submit(
@@ -160,11 +172,13 @@ class Session:
         calls = {task.name: functions[task.name] for task in pipeline.order()}
         for task in pipeline.tasks:
             self._check(calls[task.name], task)
+        write_json(self.run_directory / "spec.json", pipeline.plain())
+        if self._reuse is None:
+            self._reuse = self._new_reuse(None)
         futures: dict[str, Future] = {}
         for task in pipeline.order():
             args, kwargs = fill((task.args, task.kwargs), futures.__getitem__)
             futures[task.name] = self._submit(calls[task.name], args, kwargs, task.resources, task.name)
-        write_json(self.run_directory / "spec.json", pipeline.plain())
         return {task.name: futures[task.name] for task in pipeline.tasks}
 
     def cancel(self, future: Future) -> bool:
@@ -183,12 +197,16 @@ class Session:
         for future in self._driver.unfinished():
             self._driver.cancel(future.task, "the session was closed")
         outcome = status or ("failed" if self._driver.failed_tasks else "succeeded")
+        if self._reuse is not None:
+            self._reuse.close()
         self._driver.record("run.finished", status=outcome, seconds=round(time.time() - self._started, 3))
         self._driver.close()
         self._pilot.close()
         forget_connection(self.run_directory)
-        self._journal.close()
-        self._write_spec()
+        try:
+            self._write_spec()
+        finally:
+            self._journal.close()
 
     def __enter__(self) -> Self:
         return self
@@ -237,6 +255,12 @@ class Session:
         if prepared.names_files or args or kwargs:
             self._fingerprint(task_name, function, args, kwargs, defaults=prepared.names_files)
         self._specs.append((task_name, prepared, needs_names))
+        reused = keep = None
+        if self._reuse is not None:
+            known = known_arguments(function, args, kwargs)
+            ranks = (resources.ranks, prepared.backend)
+            keep = self._reuse.keep
+            reused = self._reuse.look_up(task_name, function, (args, kwargs, known), tuple(needs_names), ranks)
         self._driver.submit(
             Task(
                 name=task_name,
@@ -254,9 +278,17 @@ class Session:
                 future=future,
                 expected_s=self._durations.get(task_name, 1.0),
                 described=described,
+                reused=reused,
+                keep=keep,
             )
         )
         return future
+
+    def _new_reuse(self, earlier: Path | None) -> Reuse:
+        def warn(task: str, message: str) -> None:
+            self._driver.record("warning", task=task, message=message)
+
+        return Reuse(self.run_directory, earlier, warn)
 
     def _cancel(self, task: str) -> None:
         self._driver.cancel(task, "by request")
@@ -310,7 +342,9 @@ class Session:
         path = self.run_directory / "spec.json"
         if not path.exists():
             tasks = [_plain(*spec) for spec in self._specs]
-            write_json(path, {"tasks": tasks})
+            # No room for it: then there is none for the journal either, which says so.
+            with contextlib.suppress(OSError):
+                write_json(path, {"tasks": tasks})
 
 
 @functools.lru_cache(maxsize=1024, typed=True)
@@ -360,6 +394,14 @@ def _run_own_check(function: Callable[..., Any], args: tuple[Any, ...], kwargs: 
     check = getattr(function, "__deeprc_check__", None)
     if check is not None:
         check(known_arguments(function, args, kwargs))
+
+
+def _earlier_run(resume: str | Path | None) -> Path | None:
+    if resume is None:
+        return None
+    directory = Path(resume).absolute()
+    read_run(directory)
+    return directory
 
 
 def _prepared_directory(run_dir: str | Path | None) -> Path:
