@@ -123,7 +123,7 @@ def test_a_killed_run_is_resumed(project: Project) -> None:
     (project.folder / "wait").unlink()
     assert project.run("--resume", "first", "--run-dir", "second") == ["last"]
     second = read_run(project.folder / "second")
-    assert [event["task"] for event in second.of_kind("task.reused")] == ["load", "total", "other"]
+    assert {event["task"] for event in second.of_kind("task.reused")} == {"load", "total", "other"}
     assert second.first("run.started")["resumes"] == str(first)  # type: ignore[index]
     finished = {event["task"]: event["result"] for event in second.of_kind("task.finished")}
     assert finished == {"last": "24 two"}

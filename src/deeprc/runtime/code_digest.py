@@ -82,6 +82,9 @@ class _Digest:
             self._feed_code_of(value)
         elif isinstance(value, functools.partial):
             self._feed(("partial", value.func, value.args, value.keywords))
+        elif callable(getattr(value, "__wrapped__", None)):
+            # functools.cache and the like.
+            self._feed(value.__wrapped__)
         elif isinstance(value, staticmethod | classmethod):
             self._feed(value.__func__)
         elif isinstance(value, property):
@@ -185,7 +188,9 @@ def _installed_roots() -> tuple[str, ...]:
 
 
 def _is_users(module: types.ModuleType | None) -> bool:
-    """Whether a module is code of the user's, which may change, and not an installed package's."""
+    """Whether a module is code of the user's, which may change, and not an installed package's or Deep RC's own."""
+    if module is not None and module.__name__.partition(".")[0] == "deeprc":
+        return False
     file = getattr(module, "__file__", None)
     if file is None:
         return module is not None and module.__name__ == "__main__"

@@ -9,6 +9,8 @@ import time
 # driver by its agents. Shorter limits are for tests: a node that swaps may well be silent for seconds.
 HEARTBEAT_S = 1.0
 SILENT_S = float(os.environ.get("DEEPRC_SILENT_S", "30"))
+# A driver that looks this seldom has itself been stopped.
+_PAUSE_S = 3 * HEARTBEAT_S
 
 
 class Liveness:
@@ -16,6 +18,7 @@ class Liveness:
 
     def __init__(self, nodes: list[str]) -> None:
         self._heard = dict.fromkeys(nodes, time.monotonic())
+        self._looked = time.monotonic()
         self.ready: set[str] = set()
 
     @property
@@ -37,6 +40,10 @@ class Liveness:
     def silent(self) -> dict[str, str]:
         """Nodes whose agents have not been heard for too long, with the reason in words."""
         now = time.monotonic()
+        if now - self._looked > _PAUSE_S:
+            # It was we who were stopped, or busy: nobody was listened to.
+            self._heard = dict.fromkeys(self._heard, now)
+        self._looked = now
         return {
             node: f"its agent has been silent for {now - self._heard[node]:.0f} s"
             for node in self.ready
