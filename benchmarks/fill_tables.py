@@ -70,7 +70,39 @@ def exchange_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-MAKERS = {"pipeline": pipeline_table, "tables": tables_table, "exchange": exchange_table}
+def tasks_table(result: dict[str, Any]) -> str:
+    """Throughput and latency of each system, then what only Deep RC is measured on."""
+    ours = result["medians"]["deeprc"]["tasks_per_second"]
+    rows = [
+        f"| {result['systems'][name]} | {row['tasks_per_second']:,.0f} | {ours / row['tasks_per_second']:.1f} "
+        f"| {row['round_trip_ms']:.2f} | {row['start_seconds']:.1f} |"
+        for name, row in result["medians"].items()
+    ]
+    rows += [
+        f"| {result['systems'][name]} | not measured: {why} | | | |" for name, why in result["not_measured"].items()
+    ]
+    rounds = len(result["rounds"]["deeprc"])
+    head = f"No-op tasks of one rank on {result['cores']} cores, medians of {rounds} interleaved rounds:"
+    columns = "| system | tasks/s | Deep RC against it | round trip [ms] | start [s] |"
+    own, graph = result["gangs_and_graphs"], result["gangs_and_graphs"]["graph"]
+    more = [
+        ("two ranks with a communicator of their own, warm, gloo", f"{own['warm_gloo_ms']:.1f} ms"),
+        ("the same, mpi", f"{own['warm_mpi_ms']:.1f} ms"),
+        ("a fresh, isolated rank with torch imported", f"{own['fresh_rank_ms']:.0f} ms"),
+        ("a fresh MPI world of two ranks", f"{own['fresh_mpi_world_ms']:.0f} ms"),
+        (f"a graph of {graph['tasks']:,} tasks, all waiting", f"{graph['bytes_per_waiting_task']:,.0f} bytes a task"),
+        ("the same, run", f"{graph['tasks_per_second']:,.0f} tasks/s"),
+    ]
+    table = [head, "", columns, "|---|---|---|---|---|", *rows]
+    return "\n".join([*table, "", "| Deep RC | |", "|---|---|", *(f"| {what} | {value} |" for what, value in more)])
+
+
+MAKERS = {
+    "pipeline": pipeline_table,
+    "tasks": tasks_table,
+    "tables": tables_table,
+    "exchange": exchange_table,
+}
 
 
 def main() -> None:

@@ -37,10 +37,11 @@ def test_a_stranger_on_the_same_port_is_not_heard(session: rc.Session, tmp_path:
     stranger = AgentSocket(zmq.Context.instance(), "localhost-2", forged)
     stranger.send(Exploit(str(tmp_path / "owned")))
     stranger.send(GangFinished("sleep", 1, 0.0, (b"v" + pickle.dumps("forged"),)))
+    stranger.flush()
     plain = zmq.Context.instance().socket(zmq.DEALER)
     plain.linger = 0
     plain.connect(connection["address"])
-    plain.send_multipart([connection["token"].encode(), pickle.dumps(Exploit(str(tmp_path / "owned")))])
+    plain.send(connection["token"].encode() + pickle.dumps(Exploit(str(tmp_path / "owned"))))
     assert session.submit(sum, [1, 2]).result(timeout=60) == 3
     assert not (tmp_path / "owned").exists()
     stranger.socket.close()

@@ -14,7 +14,14 @@ from deeprc.errors import JournalError
 from deeprc.journal.events import Event
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_encoder = json.JSONEncoder(separators=(",", ":"), default=str, check_circular=False)
+# The encoder's own `encode` makes this anew for each event, which takes longer than to encode it.
+_make = getattr(json.encoder, "c_make_encoder", None)
+_chunks = _make and _make(None, str, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True)
+
+
+def _encode(event: Event) -> str:
+    return "".join(_chunks(event, 0)) if _chunks else _encoder.encode(event)
 
 
 class JournalWriter:

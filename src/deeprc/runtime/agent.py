@@ -64,6 +64,9 @@ _BLAME_GRACE_S = 0.1
 # Between a closed channel and the exit status that explains it.
 _EXIT_GRACE_S = 0.5
 _MEMORY_GROWTH_BYTES = 1 << 30
+# While tasks wait here for cores, what happens within this time is told in one message; so is the beginning of a task
+# together with its end, if that comes as soon.
+_TOGETHER_S = 0.001
 
 
 class Agent:
@@ -96,6 +99,7 @@ class Agent:
         self._told = Told()
         self._heard_driver = time.monotonic()
         self._run_has_ended = False
+        self._flush_is_due = False
 
     def run(self) -> None:
         """Serve until the driver says so or dies."""
@@ -104,7 +108,7 @@ class Agent:
         self._watch_lifeline()
         self._loop.watch(self._wire.socket, self._hear_driver)
         self._loop.every(HEARTBEAT_S, self._beat)
-        self._loop.after_turn(self._wire.flush)
+        self._loop.after_turn(self._flush)
         self._loop.every(LOOK_S, lambda: self._watch.look(list(self._gangs.values())))
         self._wire.send(Hello(self._node, os.getpid(), self._address))
         try:
@@ -114,6 +118,18 @@ class Agent:
             self._wire.flush()
             if self._run_has_ended:
                 _remove_unfinished(self._run_directory)
+
+    def _flush(self) -> None:
+        """Tell the driver what has happened: at once, unless it is only a beginning or ranks have enough to do."""
+        if self._wire.is_urgent and not self._ahead:
+            self._wire.flush()
+        elif self._wire.is_waiting and not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.later(_TOGETHER_S, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush_is_due = False
+        self._wire.flush()
 
     def _end_run(self) -> None:
         """Leave because the run is over; when only this agent is ended, ranks of other nodes still write."""
@@ -230,7 +246,7 @@ class Agent:
             RankPlace(gang.rank_of(rank), self._node, cores[0], rank.pid or 0)
             for rank, cores in zip(gang.ranks, gang.cores, strict=True)
         )
-        self._wire.send(GangStarted(order.task, order.attempt, places, time.time()))
+        self._wire.send(GangStarted(order.task, order.attempt, places, time.time()), urgent=False)
         if not order.spans_nodes:
             self._start_clock(gang)
 

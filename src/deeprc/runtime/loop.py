@@ -14,6 +14,8 @@ from typing import Any
 import zmq
 
 Callback = Callable[[], None]
+# As a number: arithmetic of enumerations is done in Python.
+_READABLE = int(zmq.POLLIN)
 
 
 class Loop:
@@ -107,4 +109,4 @@ def _descriptor(source: Any) -> int:
 
 
 def _can_be_read(socket: Any) -> bool:
-    return bool(socket.get(zmq.EVENTS) & zmq.POLLIN)
+    return bool(socket.get(zmq.EVENTS) & _READABLE)

@@ -72,14 +72,15 @@ class DriverSocket:
     def receive(self) -> list[tuple[str, Any]]:
         """All messages that are there; what carries another token than this session's is dropped unread."""
         messages: list[tuple[str, Any]] = []
+        token = self._token.encode()
         while True:
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return messages
-            if len(frames) == 3 and hmac.compare_digest(frames[1], self._token.encode()):
+            if len(frames) == 2 and hmac.compare_digest(frames[1][: len(token)], token):
                 node = frames[0].decode()
-                messages += [(node, message) for message in unpacked_frame(frames[2])]
+                messages += [(node, message) for message in unpacked_frame(frames[1][len(token) :])]
 
 
 class AgentSocket:
@@ -96,18 +97,26 @@ class AgentSocket:
         self.socket.connect(connection.address)
         self._token = connection.token.encode()
         self._outbox: list[Any] = []
+        # Whether something waits that the driver should hear at once.
+        self.is_urgent = False
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Any, *, urgent: bool = True) -> None:
         """Have a message go out with the next `flush`, together with others."""
         self._outbox.append(message)
+        self.is_urgent = self.is_urgent or urgent
         if len(self._outbox) >= _MOST_IN_A_FRAME:
             self.flush()
 
     def flush(self) -> None:
         """Send what waits, in one frame."""
         if self._outbox:
-            self.socket.send_multipart([self._token, packed_frame(self._outbox)])
+            self.socket.send(self._token + packed_frame(self._outbox))
             self._outbox.clear()
+            self.is_urgent = False
+
+    @property
+    def is_waiting(self) -> bool:
+        return bool(self._outbox)
 
     def receive(self) -> list[Any]:
         messages: list[Any] = []
