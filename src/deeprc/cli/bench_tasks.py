@@ -46,8 +46,8 @@ class System:
 SYSTEMS = {
     "deeprc": System("Deep RC", "deeprc", "deeprc", 5000),
     "ray": System("Ray", "ray", "ray", 3000),
-    "dask": System("Dask distributed", "distributed", "dask", 2000),
-    "parsl": System("Parsl HighThroughputExecutor", "parsl", "parsl", 2000),
+    "dask": System("Dask distributed", "distributed", "dask", 2000, timeout_s=90.0),
+    "parsl": System("Parsl HighThroughputExecutor", "parsl", "parsl", 2000, timeout_s=90.0),
     "raptor": System("RADICAL-Pilot RAPTOR", "radical.pilot", "radical", 200, trips=30, rounds=1, timeout_s=150.0),
     "processpool": System("bare ProcessPoolExecutor (the limit)", "deeprc", "deeprc", 5000),
 }
@@ -113,8 +113,7 @@ def _run(python: Path, script: str, arguments: list[str], folder: Path, timeout_
             stdout=output,
             stderr=output,
             cwd=folder,
-            # Some start programs that lie beside their interpreter.
-            env={**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"},
+            env=_activated(python),
             start_new_session=True,
         )
         try:
@@ -129,6 +128,12 @@ def _run(python: Path, script: str, arguments: list[str], folder: Path, timeout_
         raise RuntimeError(f"exit code {process.returncode}: {_last_line(log)}")
     result: dict[str, Any] = json.loads(file.read_text())
     return result
+
+
+def _activated(python: Path) -> dict[str, str]:
+    """As in a shell that has activated the interpreter's environment: some start programs that lie beside it."""
+    path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**os.environ, "PATH": path, "VIRTUAL_ENV": str(python.parent.parent)}
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
