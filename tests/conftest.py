@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import deeprc as rc
+
+# Sessions of other tests, and of whoever else uses this machine, are not to change what a test is given.
+os.environ.setdefault("DEEPRC_LEASES", "")
 
 
 @pytest.fixture

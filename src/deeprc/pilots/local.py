@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 from deeprc.errors import ResourceError
+from deeprc.pilots.leases import CoreLease
+from deeprc.runtime.devices import CORES_VARIABLE
 from deeprc.runtime.pilot import Allocation
 from deeprc.runtime.rank_process import describe_exit
 from deeprc.runtime.scheduler import Node
@@ -27,15 +29,39 @@ class LocalPilot:
 
     def __init__(self) -> None:
         self._agents: dict[str, subprocess.Popen[bytes]] = {}
+        self._lease: CoreLease | None = None
 
     def host(self, allocation: Allocation) -> str:
         return "127.0.0.1"
 
     def start(self, allocation: Allocation, run_directory: Path) -> list[Node]:
-        nodes = local_nodes(allocation)
-        for node in nodes:
-            self._agents[node.name] = start_agent(node, run_directory)
+        count = 1 if allocation.nodes is None else allocation.nodes
+        if count < 1:
+            raise ResourceError(f"a session has at least one node, not {count}")
+        wanted = None if allocation.cores is None else allocation.cores * count
+        self._lease = CoreLease(wanted)
+        try:
+            nodes = local_nodes(allocation, self._lease.count)
+        except ResourceError:
+            self._lease.release()
+            raise
+        gpus = visible_gpus()
+        for number, node in enumerate(nodes):
+            cores = self._lease.cores[number * node.cores :][: node.cores]
+            given = gpus[number * len(gpus) // count :][: node.gpus]
+            environment = {CORES_VARIABLE: ",".join(map(str, cores)), "CUDA_VISIBLE_DEVICES": ",".join(given)}
+            self._agents[node.name] = start_agent(node, run_directory, environment=environment)
         return nodes
+
+    def remarks(self) -> list[str]:
+        """What the user should know of the nodes that were given."""
+        if self._lease is None or not self._lease.left_out:
+            return []
+        pids = ", ".join(map(str, self._lease.others))
+        return [
+            f"cores {self._lease.left_out} are left to other sessions of yours (process {pids}); "
+            "Session(cores=N) takes as many as you say"
+        ]
 
     def lost_nodes(self) -> dict[str, str]:
         return {
@@ -56,13 +82,18 @@ class LocalPilot:
                 agent.kill()
                 agent.wait()
         self._agents.clear()
+        if self._lease is not None:
+            self._lease.release()
 
 
-def start_agent(node: Node, run_directory: Path, launcher: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+def start_agent(
+    node: Node, run_directory: Path, launcher: Sequence[str] = (), *, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a node's agent as a child, by way of `launcher` if the node has to be entered first.
 
     It ends when its standard input does, so also when this process is killed.
     """
+    path = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     agent = [sys.executable, "-m", "deeprc.runtime.agent", str(run_directory), node.name, str(node.cores)]
     with (run_directory / "logs" / f"agent-{node.name}.log").open("ab") as log:
         return subprocess.Popen(
@@ -70,37 +101,41 @@ def start_agent(node: Node, run_directory: Path, launcher: Sequence[str] = ()) -
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
+            env={**os.environ, "PYTHONPATH": path, **(environment or {})},
             # A Ctrl-C is for the session, which then ends the agent in good order.
             start_new_session=True,
         )
 
 
-def local_nodes(allocation: Allocation) -> list[Node]:
-    """This machine as nodes; `cores` of each may be more than it has, which lets ranks share cores.
+def local_nodes(allocation: Allocation, cores: int) -> list[Node]:
+    """This machine as nodes with so many cores in all.
 
     Raises:
-        ResourceError: more GPUs or memory than there are, or GPUs on several pretend nodes.
+        ResourceError: more GPUs or memory than there are.
     """
     count = 1 if allocation.nodes is None else allocation.nodes
-    if count < 1:
-        raise ResourceError(f"a session has at least one node, not {count}")
-    gpus = visible_gpus() // count
+    gpus = len(visible_gpus()) // count
     if (allocation.gpus or 0) > gpus:
         raise ResourceError(f"a node of this session has {gpus} GPUs, not {allocation.gpus}; use gpus={gpus} or less")
     memory = psutil.virtual_memory().total // count
     if (allocation.memory_bytes or 0) > memory:
         raise ResourceError(f"a node of this session has {memory} bytes of memory, not {allocation.memory_bytes}")
-    cores = allocation.cores or max(len(os.sched_getaffinity(0)) // count, 1)
     names = ["localhost", *(f"localhost-{number}" for number in range(2, count + 1))]
     node_gpus = gpus if allocation.gpus is None else allocation.gpus
-    return [Node(name, cores, node_gpus, allocation.memory_bytes or memory) for name in names]
+    return [Node(name, max(cores // count, 1), node_gpus, allocation.memory_bytes or memory) for name in names]
 
 
-def visible_gpus() -> int:
-    """GPUs that NVIDIA's own tool lists: no need to import torch for it."""
+def visible_gpus() -> list[str]:
+    """What CUDA calls the GPUs that this process may use: NVIDIA's own tool lists them, no need to import torch.
+
+    `DEEPRC_PRETEND_GPUS=N` pretends that there are N, to try placement where there are none.
+    """
+    if pretended := os.environ.get("DEEPRC_PRETEND_GPUS"):
+        return [str(number) for number in range(int(pretended))]
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return 0
+        return []
+    if (told := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name.strip() for name in told.split(",") if name.strip()]
     listing = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=10, check=False)
-    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
+    return [str(number) for number in range(sum(line.startswith("GPU ") for line in listing.stdout.splitlines()))]

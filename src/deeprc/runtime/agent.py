@@ -19,6 +19,7 @@ from typing import Any
 import zmq
 
 from deeprc.bridge import scratch_of
+from deeprc.runtime.devices import real_cores, real_gpus
 from deeprc.runtime.gang import Gang
 from deeprc.runtime.liveness import HEARTBEAT_S, SILENT_S
 from deeprc.runtime.loop import Loop
@@ -76,6 +77,7 @@ class Agent:
         self._loop = Loop()
         self._node = node
         self._cores = cores
+        self._real_cores = real_cores(cores)
         self._run_directory = run_directory
         connection = read_connection(run_directory)
         self._address = address_towards(connection.address)
@@ -210,6 +212,7 @@ class Agent:
     def _assign(self, gang: Gang, process: RankProcess) -> None:
         order = gang.order
         rank = gang.rank_of(process)
+        here = rank - order.ranks.start
         assignment = Assignment(
             task=order.task,
             attempt=order.attempt,
@@ -218,13 +221,23 @@ class Agent:
             address=self._address,
             backend=order.backend,
             threads=order.profile.threads,
-            gpus=order.gpus[rank - order.ranks.start],
+            cores=self._cores_for(order, here),
+            gpus=real_gpus(order.gpus[here]),
             function=process.told.shortened(order.function),
             arguments=order.arguments,
             inputs=order.inputs,
             memory_bytes=order.memory_bytes,
         )
         self._tell(process, tuple(assignment))
+
+    def _cores_for(self, order: RunGang, here: int) -> tuple[int, ...]:
+        """Where a rank is pinned. One that is alone with one thread may run on any core of the node.
+
+        Others use the machine too (the driver, this agent), and the kernel moves a lone rank out of their way.
+        """
+        if not self._real_cores or (order.size == 1 and order.profile.threads == 1):
+            return self._real_cores
+        return tuple(self._real_cores[core] for core in order.cores[here])
 
     def _tell(self, process: RankProcess, message: tuple[Any, ...] | Shared) -> None:
         try:

@@ -276,7 +276,8 @@ class Assignment(NamedTuple):
     address: str
     backend: str | None
     threads: int
-    gpus: tuple[int, ...]
+    cores: tuple[int, ...]
+    gpus: tuple[str, ...]
     function: PickledFunction
     arguments: bytes
     inputs: dict[str, bytes]

@@ -20,6 +20,7 @@ from deeprc.bridge import scratch_of, set_dataset_root, set_memory_budget, set_s
 from deeprc.communicator import Communicator, Rendezvous, connect
 from deeprc.journal import set_sink
 from deeprc.runtime.calls import filling_in
+from deeprc.runtime.devices import pin
 from deeprc.runtime.family import adopt_orphans, has_children
 from deeprc.runtime.messages import Assignment, JournalEvent, PickledFunction, RankRaised, Shared
 from deeprc.runtime.packing import packed
@@ -133,10 +134,11 @@ def _connected(assignment: Assignment, channel: Connection, run_directory: Path)
 
 
 def _prepare(assignment: Assignment, channel: Connection) -> None:
-    """Point the journal at the task, and libraries at the rank's threads and GPUs, if they point elsewhere."""
-    gpus = ",".join(map(str, assignment.gpus))
+    """Point the journal at the task, and libraries at the rank's cores, threads and GPUs, if they point elsewhere."""
+    gpus = ",".join(assignment.gpus)
     if os.environ.get("CUDA_VISIBLE_DEVICES") != gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus
+    pin(assignment.cores)
     _limit_threads(assignment.threads)
 
     def sink(kind: str, fields: dict[str, Any]) -> None:

@@ -96,8 +96,10 @@ class Scheduler:
 
     def open(self, node: str) -> None:
         """Place tasks on a node from now on."""
-        if node in self._nodes:
-            self._free.setdefault(node, _Free.all_of(self._nodes[node]))
+        if node in self._nodes and node not in self._free:
+            opened = {**self._free, node: _Free.all_of(self._nodes[node])}
+            # In the order of the allocation, whichever agent came first: runs are then alike.
+            self._free = {name: opened[name] for name in self._nodes if name in opened}
 
     def remove(self, node: str) -> None:
         """Forget a node that is lost. Tasks placed there have to be released as ever."""
