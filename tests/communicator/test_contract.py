@@ -150,6 +150,6 @@ def test_backends_are_found_by_name() -> None:
     """Entry points list them; an unknown one names the valid."""
     assert backends() == ("gloo", "mpi", "nccl", "solo")
     with pytest.raises(CommunicatorError, match="Valid communicators: gloo, mpi, nccl, solo"):
-        connect(Rendezvous("t", "smoke", 0, (1,), "/nowhere"))
+        connect(Rendezvous("t", "smoke", 0, (1,), str))
     with pytest.raises(CommunicatorError, match="holds one rank, not 2"):
-        connect(Rendezvous("t", "solo", 0, (2,), "/nowhere"))
+        connect(Rendezvous("t", "solo", 0, (2,), str))

@@ -214,4 +214,3 @@ def test_close_leaves_nothing(site: Site, tmp_path: Path) -> None:
     assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=30), site.leftovers(session)
     assert not [segment for segment in segments if segment.exists()]
     assert not list((tmp_path / "run").glob(".connection*"))
-    assert not list((tmp_path / "run" / "rendezvous").iterdir())

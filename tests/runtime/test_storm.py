@@ -69,4 +69,3 @@ def _assert_nothing_left(family: list[psutil.Process], shared_memory: set[Path],
         time.sleep(0.1)
     assert not {path for path in left if "mpich" in path.name or "deeprc" in path.name}
     assert not list(run_directory.rglob("*.tmp"))
-    assert not list((run_directory / "rendezvous").iterdir())

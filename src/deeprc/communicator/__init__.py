@@ -15,7 +15,16 @@ from deeprc.communicator.protocol import Buffer, Communicator, ReduceOp, Rendezv
 from deeprc.communicator.solo import SoloCommunicator
 from deeprc.errors import CommunicatorError, valid_values
 
-__all__ = ["Buffer", "Communicator", "ReduceOp", "Rendezvous", "SoloCommunicator", "backends", "connect"]
+__all__ = [
+    "Buffer",
+    "Communicator",
+    "ReduceOp",
+    "Rendezvous",
+    "SoloCommunicator",
+    "backends",
+    "connect",
+    "load_backends",
+]
 
 
 @functools.cache
@@ -32,6 +41,12 @@ def connect(rendezvous: Rendezvous) -> Communicator:
         MissingDependencyError: the library behind it is not installed.
     """
     return _backend(rendezvous.backend)(rendezvous)
+
+
+def load_backends() -> None:
+    """Import what connects to each backend, but not the libraries behind them: for processes that fork ranks."""
+    for name in backends():
+        _backend(name)
 
 
 @functools.cache

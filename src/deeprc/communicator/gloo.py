@@ -1,9 +1,9 @@
 """GLOO and NCCL: a torch.distributed group whose store is private to the task.
 
-On one node the store is a file in the run's own directory (0700): no port is opened for the rendezvous and no
-stranger can join. Across nodes it is a TCP store of rank 0, on a free port of its node's address, since locks on
-shared file systems cannot be counted on. The group is the process's default one while the task runs: DDP, Lightning and
-DistributedSampler find it without being told.
+The store is a TCP store of rank 0, on a free port: of loopback where the task has one node, else of its node's address.
+Its port travels to the peers by way of the agents. (A file store, the other choice, is looked at every 10 ms and relies
+on locks, which shared file systems do not always have.) The group is the process's default one while the task runs:
+DDP, Lightning and DistributedSampler find it without being told.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import threading
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -121,9 +121,12 @@ class TorchCommunicator:
     def close(self) -> None:
         import torch.distributed as dist
 
-        if self._group is not None:
-            self._group = None
-            dist.destroy_process_group()
+        if self._group is None:
+            return
+        group, self._group = [self._group], None
+        dist.destroy_process_group()
+        # GLOO takes 20 ms to take its connections down: meanwhile the rank serves its next task.
+        threading.Thread(target=group.clear, daemon=True).start()
 
 
 def connect(rendezvous: Rendezvous) -> TorchCommunicator:
@@ -153,6 +156,8 @@ def connect(rendezvous: Rendezvous) -> TorchCommunicator:
             world_size=rendezvous.size,
             timeout=timedelta(seconds=rendezvous.timeout_s),
         )
+        # A rank whose task is short would hang up on peers that have not finished connecting.
+        dist.barrier()
     except RuntimeError as error:
         raise CommunicatorError(f"task {rendezvous.task!r}: rank {rendezvous.rank} could not join: {error}") from error
     return TorchCommunicator(dist.group.WORLD, rendezvous.backend)
@@ -163,23 +168,21 @@ _served: list[Any] = []
 
 
 def _store(rendezvous: Rendezvous) -> Any:
-    from torch._C._distributed_c10d import FileStore, TCPStore
+    from torch._C._distributed_c10d import TCPStore
 
-    if not rendezvous.spans_nodes:
-        return FileStore(str(Path(rendezvous.directory) / f"{rendezvous.task}.store"), rendezvous.size)
-    assert rendezvous.share is not None
+    address = rendezvous.address if rendezvous.spans_nodes else "127.0.0.1"
     timeout = timedelta(seconds=rendezvous.timeout_s)
     if rendezvous.rank == 0:
         _served.clear()
-        family = socket.AF_INET6 if ":" in rendezvous.address else socket.AF_INET
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with socket.socket(family) as listener:
             # Bound here, since a TCP store of its own accord listens on every interface.
-            listener.bind((rendezvous.address, 0))
+            listener.bind((address, 0))
             listener.listen(rendezvous.size)
             port = listener.getsockname()[1]
             _served.append(
                 TCPStore(
-                    rendezvous.address,
+                    address,
                     port,
                     is_master=True,
                     timeout=timeout,
@@ -187,7 +190,7 @@ def _store(rendezvous: Rendezvous) -> Any:
                     master_listen_fd=listener.detach(),
                 )
             )
-        rendezvous.share(f"{rendezvous.address} {port}")
+        rendezvous.share(f"{address} {port}")
         return _served[0]
     host, port_text = rendezvous.share(None).split()
     return TCPStore(host, int(port_text), is_master=False, timeout=timeout, wait_for_workers=False)

@@ -20,18 +20,17 @@ ReduceOp = Literal["sum", "min", "max", "mean"]
 class Rendezvous:
     """Where the ranks of one task meet.
 
-    `task` is unique within the run (attempts included); `directory` is private to the run (0700) and seen by
-    every rank of the task. `layout` says how many ranks each node holds, in rank order; `address` is this node's.
-    `share(value)` gives rank 0's value to every rank, before any of them can reach another; peers pass None.
+    `task` is unique within the run (attempts included). `layout` says how many ranks each node holds, in rank order;
+    `address` is this node's. `share(value)` gives rank 0's value to every rank, before any of them can reach another;
+    peers pass None.
     """
 
     task: str
     backend: str
     rank: int
     layout: tuple[int, ...]
-    directory: str
+    share: Callable[[str | None], str]
     address: str = "127.0.0.1"
-    share: Callable[[str | None], str] | None = None
     timeout_s: float = 300.0
 
     @property

@@ -286,7 +286,8 @@ class Agent:
             case tuple() if gang:
                 self._rank_returned(gang, process, RankReturned._make(message))
             case Shared() if gang:
-                self._wire.send(GangShares(gang.order.task, gang.order.attempt, message.value))
+                if gang.order.spans_nodes:
+                    self._wire.send(GangShares(gang.order.task, gang.order.attempt, message.value))
                 self._share(gang, message.value)
             case RankRaised(error="MpiWorldError") if gang and self._may_start_plainly(gang):
                 self._start_plainly(gang)
@@ -413,7 +414,7 @@ class Agent:
 
 def _remove_unfinished(run_directory: Path) -> None:
     """Remove what ranks were writing when they were ended; finished files have been renamed."""
-    for pattern in ("datasets/**/*.tmp", "results/*.tmp", "artifacts/.*.tmp", "rendezvous/*"):
+    for pattern in ("datasets/**/*.tmp", "results/*.tmp", "artifacts/.*.tmp"):
         for path in run_directory.glob(pattern):
             path.unlink(missing_ok=True)
     shutil.rmtree(scratch_of(run_directory), ignore_errors=True)

@@ -61,7 +61,7 @@ def _perform(
 ) -> tuple[Any, ...] | RankRaised:
     try:
         _prepare(assignment, channel)
-        result = _call(assignment, functions, channel, run_directory)
+        result = _call(assignment, functions, channel)
         return _packed(assignment, result, run_directory), _held_bytes(), has_children()
     except BaseException as error:
         return RankRaised(_one_line(error), _users_traceback(error), type(error).__name__)
@@ -94,14 +94,14 @@ class _Functions:
         return known
 
 
-def _call(assignment: Assignment, functions: _Functions, channel: Connection, run_directory: Path) -> Any:
+def _call(assignment: Assignment, functions: _Functions, channel: Connection) -> Any:
     with filling_in(assignment.inputs):
         function, parameter = functions.load(assignment.function)
         args, kwargs = pickle.loads(assignment.arguments)
     alone = assignment.backend == "solo" and parameter is None
     if assignment.backend is None or alone:
         return function(*args, **kwargs)
-    comm = _connected(assignment, channel, run_directory)
+    comm = _connected(assignment, channel)
     try:
         args, kwargs = placed_communicator(function, parameter, comm, args, kwargs)
         return function(*args, **kwargs)
@@ -111,7 +111,7 @@ def _call(assignment: Assignment, functions: _Functions, channel: Connection, ru
             comm.close()
 
 
-def _connected(assignment: Assignment, channel: Connection, run_directory: Path) -> Communicator:
+def _connected(assignment: Assignment, channel: Connection) -> Communicator:
     def share(value: str | None) -> str:
         """Rank 0's value on every rank, by way of the agents."""
         if assignment.rank == 0 and value is not None:
@@ -126,9 +126,8 @@ def _connected(assignment: Assignment, channel: Connection, run_directory: Path)
             backend=assignment.backend or "solo",
             rank=assignment.rank,
             layout=assignment.layout,
-            directory=str(run_directory / "rendezvous"),
-            address=assignment.address,
             share=share,
+            address=assignment.address,
         )
     )
 

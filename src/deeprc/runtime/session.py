@@ -36,7 +36,7 @@ from deeprc.spec.task import Backend, Resources, TaskSpec
 
 # Arguments of these kinds name no input file.
 _NO_FILES = frozenset({int, float, complex, bool, bytes, type(None), Future})
-_DIRECTORIES = ("logs", "datasets", "results", "rendezvous", "artifacts")
+_DIRECTORIES = ("logs", "datasets", "results", "artifacts")
 
 
 class Session:

@@ -45,12 +45,19 @@ def main() -> None:
     # Imports make many objects and hardly any garbage: collecting meanwhile costs about a fifth of their time.
     gc.disable()
     failed = import_all(settings["modules"])
+    _import_ranks_own()
     gc.freeze()
     gc.enable()
     seconds = time.perf_counter() - started
     problem = _fork_problem()
     _send(control, ready=True, import_seconds=seconds, failed=failed, unsafe=problem)
     _serve(control, settings["run_directory"], _forked if problem is None else _spawned)
+
+
+def _import_ranks_own() -> None:
+    """What each rank runs on besides: imported in every fork instead, it would cost ten times the fork."""
+    importlib.import_module("deeprc.runtime.rank")
+    importlib.import_module("deeprc.communicator").load_backends()
 
 
 def import_all(modules: list[str]) -> dict[str, str]:
