@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
+import deeprc as rc
+from deeprc.errors import AgentLostError
 from deeprc.journal import read_run
+from deeprc.runtime import liveness
+from deeprc.runtime.pilot import Allocation
+from deeprc.runtime.scheduler import Node
 from tests.runtime import faults
 
 _SCRIPT = """
@@ -100,3 +105,28 @@ def test_a_stopped_driver_goes_on(tmp_path: Path) -> None:
             assert driver.communicate(timeout=60)[0] == "done\n"
         finally:
             driver.kill()
+
+
+class UnreachedPilot:
+    """A site whose nodes are given, but whose agents never reach the driver, as behind a firewall."""
+
+    def host(self, allocation: Allocation) -> str:
+        return "127.0.0.1"
+
+    def start(self, allocation: Allocation, run_directory: Path) -> list[Node]:
+        return [Node("beyond", cores=1)]
+
+    def lost_nodes(self) -> dict[str, str]:
+        return {}
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        return
+
+
+def test_an_agent_that_never_comes_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the stated time what waits for the node fails, with where to look."""
+    monkeypatch.setattr(liveness, "HELLO_S", 2.0)
+    with rc.Session(UnreachedPilot(), run_dir=tmp_path / "run") as session:
+        future = session.submit(abs, -1)
+        with pytest.raises(AgentLostError, match=r"beyond is lost: .* not reached the driver within 2 s.*may connect"):
+            future.result(timeout=30)

@@ -9,6 +9,9 @@ import time
 # driver by its agents. Shorter limits are for tests: a node that swaps may well be silent for seconds.
 HEARTBEAT_S = 1.0
 SILENT_S = float(os.environ.get("DEEPRC_SILENT_S", "30"))
+# An agent that cannot reach the driver (a firewall, another network) never says hello. Python itself may take a minute
+# to start from a busy shared file system.
+HELLO_S = float(os.environ.get("DEEPRC_HELLO_S", "180"))
 # A driver that looks this seldom has itself been stopped.
 _PAUSE_S = 3 * HEARTBEAT_S
 
@@ -38,17 +41,25 @@ class Liveness:
         return True
 
     def silent(self) -> dict[str, str]:
-        """Nodes whose agents have not been heard for too long, with the reason in words."""
+        """Nodes whose agents have not been heard for too long, or never, with the reason in words."""
         now = time.monotonic()
         if now - self._looked > _PAUSE_S:
             # It was we who were stopped, or busy: nobody was listened to.
             self._heard = dict.fromkeys(self._heard, now)
         self._looked = now
-        return {
-            node: f"its agent has been silent for {now - self._heard[node]:.0f} s"
+        waited = {node: now - heard for node, heard in self._heard.items()}
+        fallen = {
+            node: f"its agent has been silent for {waited[node]:.0f} s"
             for node in self.ready
-            if now - self._heard[node] > SILENT_S
+            if waited[node] > SILENT_S
         }
+        absent = {
+            node: f"its agent has not reached the driver within {HELLO_S:.0f} s: see the agent's log in the run's logs/, "
+            "and whether the node may connect to this one"
+            for node in waited
+            if node not in self.ready and waited[node] > HELLO_S
+        }
+        return fallen | absent
 
     def lost(self, node: str) -> bool:
         """Give a node up; False if it had been already."""
