@@ -21,6 +21,7 @@ class Story:
 
     def tell(self, at: float, kind: str, **fields: Any) -> None:
         self.writer.append(kind, **{"time": START + at, **fields})
+        self.writer.flush()
 
     def leave(self, at: float, task: str, artifact: MetricTable | ForecastPlot | Hydrograph) -> None:
         self.tell(at, "artifact", task=task, type=type(artifact).__name__, content=asdict(artifact))

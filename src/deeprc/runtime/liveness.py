@@ -54,8 +54,8 @@ class Liveness:
             if waited[node] > SILENT_S
         }
         absent = {
-            node: f"its agent has not reached the driver within {HELLO_S:.0f} s: see the agent's log in the run's logs/, "
-            "and whether the node may connect to this one"
+            node: f"its agent has not reached the driver within {HELLO_S:.0f} s: see the agent's log in the run's "
+            "logs/, and whether the node may connect to this one"
             for node in waited
             if node not in self.ready and waited[node] > HELLO_S
         }
