@@ -73,11 +73,11 @@ class Reaper(threading.Thread):
         self._session = session
         self._period_s = period_s
         self._choice = random.Random(seed)
-        self._stop = threading.Event()
+        self._told_to_stop = threading.Event()
         self.killed = 0
 
     def run(self) -> None:
-        while not self._stop.wait(self._period_s):
+        while not self._told_to_stop.wait(self._period_s):
             ranks = ranks_of(self._session)
             if ranks:
                 try:
@@ -87,5 +87,5 @@ class Reaper(threading.Thread):
                 self.killed += 1
 
     def stop(self) -> None:
-        self._stop.set()
+        self._told_to_stop.set()
         self.join(10)

@@ -38,6 +38,14 @@ class PmiWorld:
         self._put: dict[str, str] = {}
         self._in_barrier: set[int] = set()
 
+    @property
+    def segments(self) -> str:
+        """What MPICH's ranks call their shared memory in /dev/shm, a pattern: an FNV-1a hash of the world's name."""
+        value = 0x811C9DC5
+        for byte in self._name.encode():
+            value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
+        return f"mpich_shm_{value:x}_*"
+
     def environment(self, rank: int) -> dict[str, str]:
         """What the rank must find in its environment before MPI starts, besides PMI_FD."""
         return {

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.pmi import PmiWorld
+
+_LAST_RANK_S = 1.0
 
 
 class PmiServer:
@@ -40,10 +43,19 @@ class PmiServer:
             self._send(peer, reply)
 
     def close(self) -> None:
+        """Hang up on the ranks, which have been ended, and remove what they may have left in shared memory."""
         for ours in self._sockets.values():
             self._loop.unwatch(ours.fileno())
             ours.close()
         self._sockets.clear()
+        self._remove_segments()
+        # Again for a rank that was still being forked, and is ended when its process is known.
+        self._loop.later(_LAST_RANK_S, self._remove_segments)
+
+    def _remove_segments(self) -> None:
+        """A rank that dies in MPI_Init leaves a segment that no living process has open: only its name leads to it."""
+        for segment in Path("/dev/shm").glob(self._world.segments):
+            segment.unlink(missing_ok=True)
 
     def _answer(self, rank: int) -> None:
         ours = self._sockets[rank]
