@@ -123,7 +123,7 @@ def test_the_kernels_out_of_memory_killer_is_named(tmp_path: Path) -> None:
 
         def take(enter: str) -> None:
             Path(enter).write_text(str(os.getpid()))
-            allocate_forever(pause_s=0.1)
+            allocate_forever(pause_s=0.5)
 
         with pytest.raises(RankDiedError, match=r"SIGKILL; it held 0.\d\d GiB.*out-of-memory killer") as caught:
             session.submit(take, enter).result(timeout=60)
