@@ -26,7 +26,7 @@ ALL = (
     *("join_nulls_equal", "join_full_coalesced", "join_cross", "asof_backward_None_by", "join_self", "join_struct"),
     *("group_sum", "group_first_last", "group_lists", "group_any", "group_ordered", "group_categorical"),
     *("sort", "sort_stable", "sort_directions", "sort_struct", "sort_head", "unique_first", "unique_none_ordered"),
-    *("unique_rows", "concat", "concat_head", "union"),
+    *("unique_rows", "concat", "concat_head", "union", "around_shift"),
 )
 assert set(ALL) <= set(CASES)
 LAUNCHES = {
