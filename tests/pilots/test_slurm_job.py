@@ -26,6 +26,14 @@ def add(x, y): return x + y
 def fail(): raise ValueError("this model diverged")
 
 def wait(seconds): time.sleep(seconds)
+
+def count(path):
+    with open(path, "a") as file: file.write("x")
+    return 1
+
+def wait_for(path, x):
+    while not Path(path).exists(): time.sleep(0.1)
+    return x
 """
 GOOD = "tasks: {a: {run: 'steps.py:add', args: [1, 2]}, b: {run: 'steps.py:add', args: [{task: a}, 4]}}"
 BAD = "tasks: {a: {run: 'steps.py:fail'}, b: {run: 'steps.py:add', args: [{task: a}, 4]}}"
@@ -189,3 +197,27 @@ def test_options_of_the_file_and_of_the_command_line_add_up(folder: Path, cluste
         assert option in submitted
     assert "--exclusive" not in submitted
     assert deeprc("run", "own.yaml", "--on", "local", "--run-dir", "here").returncode == 0
+
+
+def test_a_job_put_back_into_the_queue_goes_on_where_it_was(folder: Path, cluster: SlurmCluster) -> None:
+    """What had finished is not run again, what ran is; the follower sees both starts and ends with the run's code."""
+    (folder / "two.yaml").write_text(
+        "tasks:\n  a: {run: 'steps.py:count', args: [\"${here}/counted\"]}\n"
+        "  b: {run: 'steps.py:wait_for', args: [\"${here}/go\", {task: a}]}\n"
+    )
+    process = started("run", "two.yaml", *ON_SLURM, "--run-dir", "kept")
+    wait_until(lambda: '"task":"b","attempt":1' in _text(folder / "kept/events.jsonl"))
+    (job,) = cluster.jobs()
+    cluster.command("scontrol", "requeue", job)
+    (folder / "go").touch()
+    # Slurm keeps a job that was put back for two minutes.
+    wait_until(lambda: cluster.command("squeue", "--noheader", "--format=%T").strip() == "PENDING")
+    cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert (folder / "counted").read_text() == "x"
+    assert read_run(folder / "kept/restarts/1").events[-1]["status"] == "succeeded"
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""

@@ -40,8 +40,8 @@ def execute(
         memory=asked.memory_bytes,
         nodes=asked.nodes,
         run_dir=run_directory,
-        name=pipeline.name,
         resume=resume,
+        name=pipeline.name,
     )
     try:
         with ends_in_order(), view_for(console, progress) as view, session:

@@ -66,14 +66,20 @@ def run_or_submit(
         KeyboardInterrupt: the run, or the job, has been ended.
     """
     from deeprc.cli.execution import execute
-    from deeprc.pilots.slurm_job import inside_a_job
+    from deeprc.pilots import slurm_job
 
-    job = inside_a_job()
+    job = slurm_job.inside_a_job()
     if pipeline.session.pilot == "slurm" and job is None:
         return submit(pipeline, run_directory=run_directory, resume=resume, out=out, detach=detach)
     if detach or asked.get("time_s") or asked.get("options"):
         why = f"this is job {job} already" if job else f"the pilot {pipeline.session.pilot!r} submits none"
         raise SpecError(f"--time, --detach and options of sbatch are for a job that is submitted, and {why}")
+    if job and run_directory and slurm_job.restarts():
+        # Slurm has started the job again: what had finished is used, the rest runs in a directory of its own.
+        earlier = slurm_job.current_directory(run_directory)
+        fresh = slurm_job.restart_directory(run_directory)
+        resume = earlier if (earlier / "events.jsonl").exists() else resume
+        return execute(pipeline, run_directory=fresh, resume=resume, out=out or run_directory)
     return execute(pipeline, run_directory=run_directory, resume=resume, out=out)
 
 
@@ -124,7 +130,7 @@ def follow(job: str, run_directory: Path, out: Path | None, console: Console) ->
         raise
     assert ended is not None
     if progress.tasks:
-        tell_outcome(console, progress, run_directory, out)
+        tell_outcome(console, progress, slurm_job.current_directory(run_directory), out or run_directory)
     code, words = outcome(ended)
     code = _EXIT_CODES.get(progress.status) if code is None and ended.state == "FORGOTTEN" else code
     if code is None or (code != 0 and not progress.tasks):

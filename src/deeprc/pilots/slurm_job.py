@@ -81,6 +81,22 @@ def _environment() -> dict[str, str]:
     return {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
+def restarts() -> int:
+    """How often Slurm has put this process's job back into the queue and started it again."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+
+
+def restart_directory(run_directory: Path) -> Path:
+    """Where the run goes on after that."""
+    return run_directory / "restarts" / str(restarts())
+
+
+def current_directory(run_directory: Path) -> Path:
+    """Where the latest start of the run keeps its record."""
+    begun = [path.parent for path in run_directory.glob("restarts/*/events.jsonl")]
+    return max(begun, key=lambda path: int(path.name), default=run_directory)
+
+
 def cancel(job: str) -> None:
     """Have Slurm end the job, whether it waits or runs.
 
@@ -92,11 +108,14 @@ def cancel(job: str) -> None:
 
 def follow(job: str, run_directory: Path) -> Iterator[Event | JobState | Job]:
     """What happens, as it does: the job's states, the events of its run, and at last the job as it ended."""
-    tail = EventTail(run_directory)
+    current, tail = run_directory, EventTail(run_directory)
     told: JobState | None = None
     pause_s, due = _LOOK_EVERY_S[0], 0.0
     while True:
         events = tail.read()
+        if (latest := current_directory(run_directory)) != current:
+            current, tail = latest, EventTail(latest)
+            events += tail.read()
         yield from events
         if any(event["kind"] == "run.finished" for event in events):
             pause_s, due = _LOOK_EVERY_S[0], 0.0
