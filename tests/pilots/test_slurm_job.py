@@ -101,7 +101,7 @@ def test_a_submitted_run_is_followed_to_its_end(folder: Path, cluster: SlurmClus
     assert json.loads((folder / "out/summary.json").read_text())["tasks"]["b"]["status"] == "succeeded"
     assert run.stat().st_mode & 0o777 == 0o700 and (run / "job.sh").stat().st_mode & 0o777 == 0o700
     submitted = (run / "job.sh").read_text().splitlines()[1]
-    for option in ("--nodes=1", "--time=0-00:10:00", "--partition=debug", "--requeue", "--signal=B:USR1@120"):
+    for option in ("--nodes=1", "--time=0-00:10:00", "--partition=debug", "--requeue"):
         assert option in submitted
     assert cluster.jobs() == [] and processes_of(run) == []
 

@@ -151,7 +151,7 @@ def test_a_step_is_found_by_its_name() -> None:
 def test_a_run_asks_for_whole_nodes_unless_it_asks_for_less() -> None:
     """Options of sbatch from what a session says; the user's own come last, and may take ours away."""
     whole = slurm.submission_options("run", SessionSpec())
-    assert {"--nodes=1", "--exclusive", "--requeue", "--no-kill", "--signal=B:USR1@120"} <= {*whole}
+    assert {"--nodes=1", "--exclusive", "--requeue", "--no-kill"} <= {*whole}
     asked = SessionSpec(
         nodes=4, cores=8, gpus=2, memory_bytes="4GiB", time_s="1-12:00:00", options={"qos": "x", "requeue": False}
     )

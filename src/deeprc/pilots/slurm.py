@@ -263,7 +263,6 @@ def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
 
 # --- a job of our own
 
-_NOTICE_S = 120
 # What a session's own fields say, or what following the job depends on.
 _OURS = {
     "nodes": "nodes",
@@ -298,11 +297,9 @@ def submission_options(name: str, asked: SessionSpec) -> list[str]:
         "open-mode": "append",
         "requeue": True,
         "no-kill": True,
-        "signal": f"B:USR1@{_NOTICE_S}",
     }
     if asked.time_s is not None:
         options["time"] = walltime(asked.time_s)
-        options["signal"] = f"B:USR1@{min(_NOTICE_S, int(asked.time_s / 4))}"
     if asked.cores is None:
         options["exclusive"] = True
     else:
@@ -332,8 +329,6 @@ def batch_script(command: Iterable[str], environment: Mapping[str, str], submitt
     return f"""\
 #!/bin/bash
 # Submitted by: {shlex.join(submitted_by)}
-# The notice that the time ends is for the command, once it listens.
-trap '' USR1
 {exports}
 exec {shlex.join(command)}
 """
