@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 # The words after `deeprc demo --on`, and the fixture that brings the site up, if one is needed.
-SITES = {"ray": (["ray", "--cores", "2"], None)}
+SITES = {
+    "ray": (["ray", "--cores", "2"], None),
+    "slurm": (["slurm", "--nodes", "1", "--cores", "2"], "cluster"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ def fail(): raise ValueError("this model diverged")
 
 def wait(seconds): time.sleep(seconds)
 
-def count(path):
-    with open(path, "a") as file: file.write("x")
+def count(folder):
+    with open(f"{folder}/counted", "a") as file: file.write("x")
     return 1
 
 def wait_for(path, x):
@@ -202,7 +202,7 @@ def test_options_of_the_file_and_of_the_command_line_add_up(folder: Path, cluste
 def test_a_job_put_back_into_the_queue_goes_on_where_it_was(folder: Path, cluster: SlurmCluster) -> None:
     """What had finished is not run again, what ran is; the follower sees both starts and ends with the run's code."""
     (folder / "two.yaml").write_text(
-        "tasks:\n  a: {run: 'steps.py:count', args: [\"${here}/counted\"]}\n"
+        "tasks:\n  a: {run: 'steps.py:count', args: [\"${here}\"]}\n"
         "  b: {run: 'steps.py:wait_for', args: [\"${here}/go\", {task: a}]}\n"
     )
     process = started("run", "two.yaml", *ON_SLURM, "--run-dir", "kept")

@@ -1,4 +1,4 @@
-"""Signals to a run: to end in good order, and that its time will end soon."""
+"""Signals to a run: to end in good order."""
 
 from __future__ import annotations
 
