@@ -12,6 +12,7 @@ import pytest
 
 # The words after `deeprc demo --on`, and the fixture that brings the site up, if one is needed.
 SITES = {
+    "radical": (["radical", "--cores", "2"], None),
     "ray": (["ray", "--cores", "2"], None),
     "slurm": (["slurm", "--nodes", "1", "--cores", "2"], "cluster"),
 }
