@@ -22,12 +22,13 @@ from deeprc.journal.environment import describe_environment
 from deeprc.journal.fingerprints import fingerprint_inputs
 from deeprc.runtime.backend import backend_for
 from deeprc.runtime.calls import pickle_arguments
-from deeprc.runtime.driver import Driver, Task
+from deeprc.runtime.driver import Driver
 from deeprc.runtime.future import Future
 from deeprc.runtime.pilot import Allocation, Pilot, chosen_pilot
 from deeprc.runtime.prepared import Preparations, Prepared
 from deeprc.runtime.reuse import Reuse
 from deeprc.runtime.scheduler import Demand
+from deeprc.runtime.tasks import Task
 from deeprc.runtime.wire import DriverSocket, forget_connection
 from deeprc.spec.arguments import fill
 from deeprc.spec.imports import known_arguments
