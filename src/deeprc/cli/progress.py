@@ -8,7 +8,6 @@ from typing import Any, Literal
 from deeprc.journal.events import Event
 
 Status = Literal["waiting", "running", "retrying", "succeeded", "failed", "cancelled"]
-ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
 
 
 @dataclass

@@ -25,9 +25,6 @@ class Ahead:
         self._sent: dict[str, dict[str, object]] = {node: {} for node in cores}
         self._recalled: set[str] = set()
 
-    def __contains__(self, task: str) -> bool:
-        return any(task in sent for sent in self._sent.values())
-
     def took(self, kind: object, seconds: float) -> None:
         """Learn from a task that has finished; a long one tells more than a short one."""
         known = self._seconds.get(kind, seconds)
@@ -66,7 +63,3 @@ class Ahead:
         """The tasks that waited on a node which is gone."""
         self._recalled.discard(node)
         return list(self._sent.pop(node, ()))
-
-    @property
-    def nodes(self) -> list[str]:
-        return list(self._sent)

@@ -58,9 +58,6 @@ class Graph:
             self._remove(current)
         return lost
 
-    def is_ready(self, task: str) -> bool:
-        return not self._waiting_for.get(task)
-
     def _remove(self, task: str) -> None:
         for table in (self._waiting_for, self._needs, self._seconds, self.rank_upward):
             table.pop(task, None)

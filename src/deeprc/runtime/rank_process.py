@@ -63,7 +63,8 @@ class RankProcess:
         self.retired = True
         if self.pid is None:
             return
-        segments = _mpi_segments(self.pid)
+        # Of a world of ours they are found by its name.
+        segments = _mpi_segments(self.pid) if isinstance(self.world, PlainWorld) else []
         # Those that left its group are still its descendants.
         children = descendants(self.pid) if self.exit_code is None else []
         try:

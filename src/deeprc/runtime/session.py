@@ -157,7 +157,17 @@ class Session:
             ResourceError: more than the allocation has.
             SessionClosedError: the session has ended.
         """
-        resources = _resources(ranks, comm, threads, gpus, memory, timeout, retries, isolated, priority)
+        resources = _resources(
+            ranks=ranks,
+            comm=comm,
+            threads=threads,
+            gpus=gpus,
+            memory_bytes=memory,
+            timeout_s=timeout,
+            retries=retries,
+            isolated=isolated,
+            priority=priority,
+        )
         return self._submit(function, args, kwargs, resources, name)
 
     def map(self, function: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> list[Future]:
@@ -352,29 +362,9 @@ class Session:
 
 
 @functools.lru_cache(maxsize=1024, typed=True)
-def _resources(
-    ranks: int,
-    comm: Backend | None,
-    threads: int,
-    gpus: int,
-    memory: int | str | None,
-    timeout: float | str | None,
-    retries: int,
-    isolated: bool,
-    priority: int,
-) -> Resources:
+def _resources(**options: Any) -> Resources:
     """Options of `submit`, checked once for all tasks that have the same."""
-    return Resources(
-        ranks=ranks,
-        comm=comm,
-        threads=threads,
-        gpus=gpus,
-        memory_bytes=memory,
-        timeout_s=timeout,
-        retries=retries,
-        isolated=isolated,
-        priority=priority,
-    )
+    return Resources(**options)
 
 
 @functools.lru_cache(maxsize=1024)
