@@ -11,6 +11,7 @@ import pytest
 
 from deeprc.cli import bench_tasks
 from deeprc.cli.bench_environments import interpreter_with
+from deeprc.pilots.radical_channel import processes_in
 
 
 def test_a_system_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
@@ -41,3 +42,16 @@ def test_a_system_that_fails_is_reported_with_its_last_words(tmp_path: Path) -> 
         bench_tasks._run(Path(sys.executable), "small_tasks.py", ["nosuch", "1", "1", "1"], tmp_path, 30.0)
     with pytest.raises(RuntimeError, match="no result within 1 s"):
         bench_tasks._run(Path(sys.executable), "small_tasks.py", ["processpool", "1", "9999999", "1"], tmp_path, 1.0)
+
+
+def test_what_a_system_leaves_running_is_ended(tmp_path: Path) -> None:
+    """A script that takes too long goes, and so does a daemon that it has started in a session of its own."""
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import subprocess, time\nsubprocess.Popen(['sleep', '600'], start_new_session=True)\ntime.sleep(600)\n"
+    )
+    folder = tmp_path / "work"
+    folder.mkdir()
+    with pytest.raises(RuntimeError, match="no result within 2 s"):
+        bench_tasks._run(Path(sys.executable), str(script), [], folder, 2.0)
+    assert [process.cmdline() for process in processes_in(folder)] == []

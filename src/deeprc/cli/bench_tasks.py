@@ -24,6 +24,7 @@ from rich.table import Table
 from deeprc.cli.bench_environments import MAKE, interpreter_with
 from deeprc.journal.environment import describe_environment
 from deeprc.journal.writer import write_json
+from deeprc.pilots.radical_channel import end_processes_in
 
 _PRIVATE = ("executable", "command")
 _SCRIPTS = Path(__file__).with_name("bench_systems")
@@ -113,7 +114,7 @@ def _run(python: Path, script: str, arguments: list[str], folder: Path, timeout_
             stdout=output,
             stderr=output,
             cwd=folder,
-            env=_activated(python),
+            env={**_activated(python), "PWD": str(folder), "RADICAL_BASE": str(folder)},
             start_new_session=True,
         )
         try:
@@ -124,6 +125,8 @@ def _run(python: Path, script: str, arguments: list[str], folder: Path, timeout_
                 raise RuntimeError(f"no result within {timeout_s:.0f} s") from None
         finally:
             _end_group(process)
+            # Daemons of their own groups, as RADICAL-Pilot starts, work below the folder.
+            end_processes_in(folder)
     if not file.exists():
         raise RuntimeError(f"exit code {process.returncode}: {_last_line(log)}")
     result: dict[str, Any] = json.loads(file.read_text())

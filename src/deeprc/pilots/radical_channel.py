@@ -180,5 +180,5 @@ def end_processes_in(directory: Path, limit_s: float = 10.0) -> None:
                 continue
         psutil.wait_procs(remaining, timeout=1)
         if time.monotonic() > end:
-            warnings.warn(f"processes {[p.pid for p in remaining]} of RADICAL-Pilot do not end", stacklevel=2)
+            warnings.warn(f"processes {[p.pid for p in remaining]} below {directory} do not end", stacklevel=2)
             return

@@ -120,7 +120,9 @@ def raptor(cores: int) -> Iterator[Submit]:
         pilots, tasks = rp.PilotManager(session=session), rp.TaskManager(session=session)
         # One core for the master, as it takes one from the pilot.
         pilot = pilots.submit_pilots(
-            rp.PilotDescription({"resource": "local.localhost", "runtime": 10, "cores": cores + 1})
+            rp.PilotDescription(
+                {"resource": "local.localhost", "runtime": 10, "cores": cores + 1, "sandbox": str(Path.cwd())}
+            )
         )
         tasks.add_pilots(pilot)
         master = pilot.submit_raptors([rp.TaskDescription({"mode": rp.RAPTOR_MASTER})])[0]
