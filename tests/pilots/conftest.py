@@ -12,7 +12,7 @@ from tests.pilots.slurm_cluster import SlurmCluster, slurm_cluster
 __all__ = ["site"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_cluster() -> Iterator[SlurmCluster]:
     """Slurm with two virtual nodes of two cores and two pretended GPUs."""
     with slurm_cluster(nodes=2) as cluster:

@@ -69,7 +69,8 @@ def test_no_room_for_the_journal(tmp_path: Path) -> None:
                     file.write(bytes(4096))
             results = [session.submit(large, number) for number in range(200)]
             assert [len(future.result(timeout=60)) for future in results] == list(range(200))
-            family = faults.children_of(faults.agent_of(session).ppid())
+            agent = faults.agent_of(session)
+            family = [agent, *agent.children(recursive=True)]
         finally:
             with pytest.raises(JournalError, match=r"events.jsonl: no space left for its last \d+ events"):
                 session.close()

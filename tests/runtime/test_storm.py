@@ -12,7 +12,7 @@ import pytest
 
 import deeprc as rc
 from deeprc.journal import read_run
-from tests.runtime import storm
+from tests.runtime import faults, storm
 
 _KINDS: list[tuple[Any, int]] = [("solo", 1), ("gloo", 1), ("gloo", 2), ("gloo", 3), ("mpi", 1), ("mpi", 2), ("mpi", 3)]
 
@@ -40,7 +40,8 @@ def test_a_storm_of_kills(tmp_path: Path, count: int) -> None:
             results = [future.result(timeout=600) for future in futures]
         finally:
             reaper.stop()
-        family = psutil.Process().children(recursive=True)
+        agent = faults.agent_of(session)
+        family = [agent, *agent.children(recursive=True)]
     assert results == [storm.expected_squares(number, ranks) for number, (_, ranks) in enumerate(kinds)]
     assert reaper.killed > 20
     _assert_none_twice(tmp_path / "run", diary, count)
