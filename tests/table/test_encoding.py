@@ -32,14 +32,18 @@ def _fixed() -> pl.DataFrame:
     return frame
 
 
-@pytest.mark.parametrize("cut", ["whole", "sliced", "chunks"])
+@pytest.mark.parametrize("cut", ["whole", "sliced", "chunks", "empty_chunk"])
 def test_large_parts_of_numbers_and_times_survive(cut: str) -> None:
-    """Values, nulls, NaN, zones and units are the same, of slices and of frames in several pieces too."""
+    """Values, nulls, NaN, zones and units are the same, of slices and of frames in several pieces, also empty ones."""
     frame = _fixed()
     if cut == "sliced":
         frame = frame.slice(13, _ROWS - 1003)
     if cut == "chunks":
         frame = pl.concat([frame.head(20_001), frame.tail(5000)], rechunk=False)
+    if cut == "empty_chunk":
+        pieces = pl.concat([frame.head(10_000), frame.slice(10_000)], rechunk=False).lazy()
+        frame = pl.concat(pieces.collect_batches(chunk_size=10_000, engine="streaming"), rechunk=False)
+        assert 0 in [len(chunk) for chunk in frame["i64"].get_chunks()]
     received = memoryview(bytes(encode(frame)))
     assert_frame_equal(decode(received, frame.clear()), frame)
 

@@ -69,7 +69,10 @@ def _write(rows: Any, sink: Any) -> None:
     import pyarrow as pa
 
     with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows)
+        for batch in rows.to_batches():
+            # Of an empty batch that begins within a buffer pyarrow 26 writes a length below zero.
+            if batch.num_rows:
+                writer.write_batch(batch)
 
 
 def _lying_in(buffer: memoryview) -> pl.DataFrame:
