@@ -11,8 +11,8 @@ from polars.testing import assert_frame_equal
 
 import deeprc as rc
 from deeprc.table.operators import join
-from tests.table.cases import CASES
 from tests.table.data import frames, share
+from tests.table.frame_cases import ALL_CASES
 
 Result = tuple[str, pl.DataFrame | str]
 
@@ -38,7 +38,7 @@ def run_cases(comm: rc.Communicator, launch: Launch) -> dict[tuple[str, str], Re
             table = rc.from_polars(share(frame, comm.rank, comm.size, launch.split), comm)
             other = rc.from_polars(share(second(frame), comm.rank, comm.size, "even"), comm)
             for name in launch.names:
-                results[name, data] = attempt(lambda plan=CASES[name].plan, t=table, o=other: plan(t, o).gather(0))
+                results[name, data] = attempt(lambda plan=ALL_CASES[name].plan, t=table, o=other: plan(t, o).gather(0))
     return results if comm.rank == 0 else {}
 
 
@@ -56,7 +56,7 @@ def broadcasting(allowed: bool) -> Iterator[None]:
 def expected(name: str, data: str) -> Result:
     """What Polars says to the same."""
     frame = frames()[data]
-    plan = CASES[name].plan
+    plan = ALL_CASES[name].plan
     return attempt(lambda: plan(frame.lazy(), second(frame).lazy()).collect())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,35 @@ def test_without_a_gpu_its_engine_is_refused() -> None:
         assert all("gpus=1" in message or "GPU" in message for message in messages)
     whole = TABLE.sort("k").collect(engine="in-memory")
     assert whole.equals(TABLE.sort("k").collect())
+
+
+def test_what_a_table_has_not_names_the_nearest() -> None:
+    """Every method of Polars' lazy frames is there or refused by what to use instead; a slip of the pen is guessed."""
+    table = rc.from_polars(pl.DataFrame({"a": [1]}))
+    for name in dir(pl.LazyFrame):
+        if not name.startswith("_") and not hasattr(rc.Table, name) and name != "from_lazyframe_resolver":
+            with pytest.raises(AttributeError, match=f"no '{name}'. (The nearest: |gather)"):
+                getattr(table, name)
+    with pytest.raises(AttributeError, match="Did you mean 'group_by'"):
+        _ = table.groupby
+    with pytest.raises(AttributeError, match="gather"):
+        _ = table.to_dicts
+    assert not hasattr(table, "__array__") and copy.copy(table).collect().height == 1
+
+
+def test_frame_methods_refuse_what_they_cannot_do() -> None:
+    """At once, by what to write instead."""
+    table = rc.from_polars(pl.DataFrame({"a": [1], "b": ["x"]}))
+    for work, message in (
+        (lambda: table.update(table), "with_row_index"),
+        (lambda: table.join_where(table), "cross"),
+        (lambda: table.gather_every(0), "n >= 1"),
+        (lambda: table.quantile(1.5), "0..1"),
+        (lambda: table.quantile(0.5, "middle"), "Did you mean 'midpoint'|Valid interpolations"),  # type: ignore[arg-type]
+        (lambda: table.group_by("a", maintain_order=True).head(1), "sort the result"),
+        (lambda: table.group_by(pl.col("a").rank()).tail(1), "row-wise keys"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            work()
+    with pytest.raises(DataError, match="explode: there is no column 'c'"):
+        table.explode("c")

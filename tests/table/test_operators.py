@@ -7,10 +7,11 @@ import functools
 import pytest
 
 from tests.ranks import run_on_ranks
-from tests.table.cases import CASES, JOINS
+from tests.table.cases import JOINS
 from tests.table.compare import Launch, Result, assert_same, expected, run_cases
+from tests.table.frame_cases import ALL_CASES
 
-ALL = tuple(CASES)
+ALL = tuple(ALL_CASES)
 FEW = ("join_inner", "group_sum", "group_lists", "sort_directions", "unique_first_ordered", "with_columns_mixed")
 AROUND_FEW = ("around_over", "around_shift", "around_cumulative", "asof_nearest_None_all", "join_full_keys")
 LAUNCHES = {
@@ -39,4 +40,4 @@ cached_expected = functools.cache(expected)
 @pytest.mark.parametrize(("launch", "name", "data"), WANTED)
 def test_operator_gives_what_polars_gives(launch: str, name: str, data: str) -> None:
     """The rows of all ranks together are Polars' rows."""
-    assert_same(results(launch)[name, data], cached_expected(name, data), ordered=CASES[name].ordered)
+    assert_same(results(launch)[name, data], cached_expected(name, data), ordered=ALL_CASES[name].ordered)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -17,7 +18,8 @@ from tests.table.data import share
 
 k, g, x = pl.col("k"), pl.col("g"), pl.col("x")
 # Each takes and gives the columns k, g, x. The first kind needs no order of rows and keeps it, the second needs
-# one, the third loses it, and the last makes one (rows that tie in all columns are the same row).
+# one, the third loses it, and the sorts make one (rows that tie in all columns are the same row). Those that end a
+# plan give what columns they like: rounded means and medians are not to be compared with others by a later operator.
 FREE = {
     "filter": lambda t, o: t.filter(k > 1),
     "filter_below_max": lambda t, o: t.filter(x < x.max()),
@@ -26,6 +28,12 @@ FREE = {
     "over": lambda t, o: t.with_columns(x=x.sum().over("g"), k=k.max().over("g")),
     "repeated": lambda t, o: t.filter(g.is_duplicated(), k.max().over("g") > 0),
     "fill": lambda t, o: t.fill_null(strategy="max"),
+    "repartition": lambda t, o: _ours(t, lambda table: table.repartition()),
+    "as_it_is": lambda t, o: _ours(t, lambda table: table.map_batches(lambda part: part)),
+    "in_list": lambda t, o: t.filter(g.is_in(["a", "", None], nulls_equal=True) | k.is_in([1, 2])),
+    "ranks": lambda t, o: t.with_columns(k=k.rank("dense").cast(pl.Int64), x=x.rank("max", descending=True) / 4),
+    "part_of_all": lambda t, o: t.filter(x.n_unique() > 2, k >= k.median()),
+    "struct": lambda t, o: t.select(s=pl.struct("k", "g"), x="x").unnest("s").select("k", "g", "x"),
     "rename": lambda t, o: t.rename({"k": "j"}).with_columns(k=pl.col("j") % 5).drop("j").select("k", "g", "x"),
 }
 NEEDS_ORDER = {
@@ -38,6 +46,15 @@ NEEDS_ORDER = {
     "by_key": lambda t, o: t.with_columns(k=k.shift(1).over("g"), g=g.fill_null(strategy="backward", limit=2)),
     "carried": lambda t, o: t.with_columns(k=k.cum_sum() - k.min(), x=x.cum_max(reverse=True)).filter(k > 0),
     "first_of": lambda t, o: t.filter(k.is_first_distinct() | g.is_last_distinct()),
+    "concat": lambda t, o: _in_order([t, o.select("k", "g", x=-pl.col("w")), t.filter(k == 1)]),
+    "every": lambda t, o: t.gather_every(3, 1),
+    "reverse": lambda t, o: t.reverse(),
+    "numbered": lambda t, o: t.with_columns(k=pl.int_range(pl.len()) % 4),
+    "change": lambda t, o: t.with_columns(k=k.diff(2), x=x.shift(-1).over("g")),
+    "interpolated": lambda t, o: t.filter(k.interpolate() > 0.737),
+    "unique_last": lambda t, o: t.unique("g", keep="last", maintain_order=True),
+    "sort_stable": lambda t, o: t.sort("g", descending=True, maintain_order=True),
+    "exploded": lambda t, o: t.with_columns(x=pl.concat_list(x, x + 1)).explode("x").slice(1),
     "asof": lambda t, o: (
         t.drop_nulls("k")
         .sort("k", maintain_order=True)
@@ -65,6 +82,39 @@ LOSES_ORDER = {
     "join": lambda t, o: t.join(o, on="k").select("k", "g", x=x + pl.col("w")),
     "join_left": lambda t, o: t.join(o, on=["k"], how="left").select("k", "g", x=x - pl.col("w")),
     "join_string": lambda t, o: t.join(o.rename({"k": "w2"}), on="g").select("k", "g", x=pl.col("w")).unique(),
+    "join_cross": lambda t, o: t.top_k(5, by=["k", "g", "x"]).join(o.select("w"), how="cross").select("k", "g", x="w"),
+    "join_two_ways": lambda t, o: t.join(o, on=["k", "g"], how="full", nulls_equal=True, coalesce=True).select(
+        "k", "g", x=pl.coalesce("x", "w")
+    ),
+    "join_expression": lambda t, o: t.join(o, left_on=k + 1, right_on=k % 3).select("k", "g", x=pl.col("w")),
+    "asof_by": lambda t, o: (
+        t.drop_nulls("k")
+        .sort("k", "x", maintain_order=True)
+        .join_asof(o.drop_nulls("k").unique(["k", "g"], keep="none").sort("k").select("k", "g", "w"), on="k", by="g")
+        .select("k", "g", x=pl.col("w"))
+    ),
+    "bottom_k": lambda t, o: t.bottom_k(12, by=["x", "k", "g"]),
+    "union_all": lambda t, o: _union_all(t, o.select("k", "g", x="w")),
+    "union": lambda t, o: _union_all(t, o.select("k", "g", x="w")).unique(),
+    "difference": lambda t, o: _rows_in(t, o, "difference", "anti"),
+    "intersect": lambda t, o: _rows_in(t, o, "intersect", "semi"),
+    "shuffle_key": lambda t, o: _ours(t, lambda table: table.shuffle("g")),
+    "shuffle": lambda t, o: _ours(t, lambda table: table.shuffle(seed=3)),
+    "sample_all": lambda t, o: _ours(t, lambda table: table.sample(fraction=1, shuffle=True, seed=5)),
+    "unpivot": lambda t, o: t.unpivot(["k", "x"], index="g").select(
+        pl.col("value").cast(pl.Int64, strict=False).alias("k"), "g", x="value"
+    ),
+    "pivot": lambda t, o: t.pivot("g", ["a", ""], index="k", values="x", aggregate_function="sum").select(
+        "k", g=pl.lit("a"), x=pl.col("a") - pl.col("")
+    ),
+    "counted": lambda t, o: t.group_by("g").agg(k.filter(x > 0).sum(), pl.len()).select("k", "g", x=pl.col("len") / 2),
+    "group_of_rank": lambda t, o: t.group_by(k=k.rank("dense").cast(pl.Int64)).agg(g.max(), x.min()),
+    "group_rolling": lambda t, o: (
+        t.drop_nulls("k").sort("k").rolling("k", period="2i", group_by="g").agg(x.max()).select("k", "g", "x")
+    ),
+    "group_dynamic": lambda t, o: (
+        t.drop_nulls("k").sort("k").group_by_dynamic("k", every="2i", period="3i").agg(g.max(), x.sum())
+    ),
     "join_self": lambda t, o: t.join(t.group_by("g").agg(k.max().alias("top")), on="g").select(
         pl.col("top").alias("k"), "g", "x"
     ),
@@ -73,7 +123,51 @@ SORTS = {
     "sort": lambda t, o: t.sort("k", "g", "x"),
     "sort_down": lambda t, o: t.sort("g", "x", "k", descending=[True, False, True], nulls_last=[True, False, False]),
 }
-OPERATORS: dict[str, Any] = {**FREE, **NEEDS_ORDER, **LOSES_ORDER, **SORTS}
+ENDS = {
+    "aggregates": lambda t, o: t.select(
+        x.mean(),
+        x.std().alias("std"),
+        g.n_unique(),
+        k.median(),
+        x.quantile(0.3).alias("q"),
+        k.var().alias("var"),
+        (k.max() - k.min()).alias("range"),
+        k.filter(x > 0).mean().alias("some"),
+        pl.len().alias("rows"),
+    ),
+    "related": lambda t, o: t.fill_nan(None).select(pl.corr("k", "x"), cov=pl.cov("k", "x", ddof=0), skew=k.skew()),
+    "frame_mean": lambda t, o: t.mean(),
+    "frame_median": lambda t, o: t.median(),
+    "frame_nulls": lambda t, o: t.null_count(),
+    "group_means": lambda t, o: t.group_by("k", "g").agg(
+        x.mean(), x.std().alias("std"), x.median().alias("mid"), x.var().alias("var")
+    ),
+    "over_means": lambda t, o: t.select("g", x - x.mean().over("k"), k - k.mean(), d=x.std().over("g")),
+    "pivot_means": lambda t, o: t.pivot("g", ["a", "", "zz"], index="k", values="x", aggregate_function="mean"),
+    "counts": lambda t, o: t.group_by("g").len(name="n"),
+}
+OPERATORS: dict[str, Any] = {**FREE, **NEEDS_ORDER, **LOSES_ORDER, **SORTS, **ENDS}
+
+
+def _ours(t: Any, placed: Callable[[Any], Any]) -> Any:
+    """What only moves rows is nothing to Polars."""
+    return placed(t) if isinstance(t, rc.Table) else t
+
+
+def _in_order(tables: list[Any]) -> Any:
+    return rc.concat(tables) if isinstance(tables[0], rc.Table) else pl.concat(tables)
+
+
+def _union_all(t: Any, o: Any) -> Any:
+    return t.union_all(o) if isinstance(t, rc.Table) else pl.concat([t, o])
+
+
+def _rows_in(t: Any, o: Any, method: str, how: Any) -> Any:
+    """Sets of rows: Polars has no name for them, but a join on all columns. It tells zeros of two signs not apart."""
+    left, right = t.with_columns(x.floor() + 0.0), o.select("k", "g", x=pl.col("w").floor() + 0.0)
+    if isinstance(t, rc.Table):
+        return getattr(left, method)(right)
+    return left.unique().join(right, on=["k", "g", "x"], how=how, nulls_equal=True)
 
 
 def table(seed: int, rows: int, keys: int) -> pl.DataFrame:
@@ -105,7 +199,8 @@ def plans(draw: st.DrawFn) -> tuple[list[str], bool]:
         name = draw(st.sampled_from(choices))
         ordered = name in SORTS or (ordered and name not in LOSES_ORDER)
         names.append(name)
-    return names, ordered
+    end = draw(st.sampled_from([None, None, *ENDS]))
+    return names if end is None else [*names, end], ordered and end not in ("group_means", "pivot_means", "counts")
 
 
 def run(plan: list[str], first: Any, second: Any) -> Any:

@@ -16,6 +16,7 @@ from deeprc.table.plan_rows import (
     Keyed,
     Permute,
     Repartition,
+    Reverse,
     RowIndex,
     Sample,
     ShuffleByKey,
@@ -72,6 +73,8 @@ def _moved_by_rows(node: Node) -> list[str]:
         return [f"exchange: the {node.k} rows of each rank to rank 0"]
     if isinstance(node, Permute):
         return ["exchange: rows by a hash of their numbers"]
+    if isinstance(node, Reverse):
+        return ["exchange: each rank's rows to the rank as far from the other end"]
     if isinstance(node, Repartition):
         return ["exchange: rows by their numbers"]
     if isinstance(node, ShuffleByKey | Keyed) and node.keys:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
 import polars as pl
+from polars._typing import QuantileMethod
 
+from deeprc.errors import SpecError
 from deeprc.table import plan
-from deeprc.table.expressions import as_expressions
+from deeprc.table.expressions import as_expressions, is_row_wise
 from deeprc.table.methods.planned import PlannedT
+from deeprc.table.plan_rows import Keyed
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,75 @@ class GroupBy(Generic[PlannedT]):
     def len(self, name: str = "len") -> PlannedT:
         """The number of rows of each group."""
         return self.agg(pl.len().alias(name))
+
+    def all(self) -> PlannedT:
+        """All values of each other column, as lists."""
+        return self._each(lambda column: column)
+
+    def first(self) -> PlannedT:
+        """The first value of each other column."""
+        return self._each(pl.Expr.first)
+
+    def last(self) -> PlannedT:
+        """The last value of each other column."""
+        return self._each(pl.Expr.last)
+
+    def sum(self) -> PlannedT:
+        """The sum of each other column."""
+        return self._each(pl.Expr.sum)
+
+    def mean(self) -> PlannedT:
+        """The mean of each other column."""
+        return self._each(pl.Expr.mean)
+
+    def min(self) -> PlannedT:
+        """The smallest value of each other column."""
+        return self._each(pl.Expr.min)
+
+    def max(self) -> PlannedT:
+        """The largest value of each other column."""
+        return self._each(pl.Expr.max)
+
+    def median(self) -> PlannedT:
+        """The median of each other column."""
+        return self._each(pl.Expr.median)
+
+    def n_unique(self) -> PlannedT:
+        """How many different values each other column has."""
+        return self._each(pl.Expr.n_unique)
+
+    def quantile(self, quantile: float, interpolation: QuantileMethod = "nearest") -> PlannedT:
+        """The quantile, in 0..1, of each other column."""
+        return self._each(lambda column: column.quantile(quantile, interpolation))
+
+    def head(self, n: int = 5) -> PlannedT:
+        """The first n rows of each group. Row order is kept within a group alone."""
+        return self._rows("HEAD", lambda groups: groups.head(n))
+
+    def tail(self, n: int = 5) -> PlannedT:
+        """The last n rows of each group. Row order is kept within a group alone."""
+        return self._rows("TAIL", lambda groups: groups.tail(n))
+
+    def map_groups(self, function: Callable[[pl.DataFrame], pl.DataFrame], schema: Any) -> PlannedT:
+        """Call a function with the rows of each group; its results, of the columns of `schema`, are the table."""
+        return self._rows("MAP GROUPS", lambda groups: groups.map_groups(function, schema))
+
+    def _each(self, aggregate: Callable[[pl.Expr], pl.Expr]) -> PlannedT:
+        keys = {key.meta.output_name() for key in self.keys}
+        return self.agg(*(aggregate(pl.col(name)) for name in self.table.schema if name not in keys))
+
+    def _rows(self, what: str, method: Callable[[Any], pl.LazyFrame]) -> PlannedT:
+        if self.maintain_order or not all(is_row_wise(key, self.table.schema) for key in self.keys):
+            raise SpecError(
+                f"{what.lower()} of groups takes row-wise keys, and keeps no order of groups: add other keys by "
+                "with_columns, and sort the result"
+            )
+
+        def applied(frame: pl.LazyFrame) -> pl.LazyFrame:
+            return method(frame.group_by(*self.keys, maintain_order=self.maintain_order))
+
+        label = f"{what} OF GROUPS"
+        return self.table._next(f"group_by.{what.lower()}", Keyed(self.table.node, label, self.keys, applied))
 
 
 @dataclass(frozen=True)

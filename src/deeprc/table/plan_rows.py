@@ -83,6 +83,17 @@ class RowIndex(Rows):
 
 
 @dataclass(frozen=True, eq=False)
+class Reverse(Rows):
+    """The last row first."""
+
+    def apply(self, *frames: pl.LazyFrame) -> pl.LazyFrame:
+        return frames[0].reverse()
+
+    def label(self) -> str:
+        return "REVERSE"
+
+
+@dataclass(frozen=True, eq=False)
 class Sample(Rows):
     """`n` rows or a fraction of them, chosen by a hash of their numbers in the table."""
 

@@ -22,6 +22,7 @@ from deeprc.table.plan_rows import (
     MapPart,
     Permute,
     Repartition,
+    Reverse,
     RowIndex,
     Sample,
     ShuffleByKey,
@@ -31,7 +32,7 @@ from deeprc.table.plan_rows import (
 )
 
 Columns = frozenset[str]
-_MOVING = Permute | Repartition | RowIndex | Sample | ShuffleByKey | Slice | TopK
+_MOVING = Permute | Repartition | Reverse | RowIndex | Sample | ShuffleByKey | Slice | TopK
 
 
 def optimised(plan: Node) -> Node:

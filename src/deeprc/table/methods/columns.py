@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
 import polars as pl
+from polars import selectors as cs
 
 from deeprc.errors import SpecError, valid_values
 from deeprc.table import plan, plan_rows
@@ -24,6 +25,12 @@ class Columns(Planned):
         equal = tuple(pl.col(name) == value for name, value in constraints.items())
         return self._next("filter", plan.Filter(self.node, (*as_expressions(predicates), *equal)))
 
+    def remove(self, *predicates: Any, **constraints: Any) -> Self:
+        """Leave out the rows for which all predicates hold, as `polars.LazyFrame.remove`."""
+        equal = tuple(pl.col(name) == value for name, value in constraints.items())
+        gone = (*as_expressions(predicates), *equal)
+        return self.filter(~pl.all_horizontal(*gone).fill_null(False)) if gone else self
+
     def select(self, *exprs: Any, **named: Any) -> Self:
         """Compute columns, as `polars.LazyFrame.select`. Aggregates alone give one row, on rank 0."""
         return self._next("select", plan.Select(self.node, as_expressions(exprs, named)))
@@ -31,6 +38,14 @@ class Columns(Planned):
     def with_columns(self, *exprs: Any, **named: Any) -> Self:
         """Add or replace columns, as `polars.LazyFrame.with_columns`."""
         return self._next("with_columns", plan.WithColumns(self.node, as_expressions(exprs, named)))
+
+    def select_seq(self, *exprs: Any, **named: Any) -> Self:
+        """As `select`: what runs side by side is not for the caller to say."""
+        return self.select(*exprs, **named)
+
+    def with_columns_seq(self, *exprs: Any, **named: Any) -> Self:
+        """As `with_columns`."""
+        return self.with_columns(*exprs, **named)
 
     def rename(self, mapping: Mapping[str, str]) -> Self:
         """Rename columns: {old: new}."""
@@ -51,6 +66,12 @@ class Columns(Planned):
         """Drop rows with a null in `subset` (None: in any column)."""
         names = self.columns if subset is None else self._names("drop_nulls", (subset,))
         return self.filter(*(pl.col(name).is_not_null() for name in names)) if names else self
+
+    def drop_nans(self, subset: Any = None) -> Self:
+        """Drop rows with a NaN in `subset` (None: in any column)."""
+        names = self.columns if subset is None else self._names("drop_nans", (subset,))
+        floats = [name for name in names if self.schema[name].is_float()]
+        return self.filter(*(pl.col(name).is_not_nan().fill_null(True) for name in floats)) if floats else self
 
     def fill_nan(self, value: Any) -> Self:
         """Put a value in place of NaN, as `polars.LazyFrame.fill_nan`; a literal, not an expression."""
@@ -97,6 +118,30 @@ class Columns(Planned):
             return self._next("fill_null", plan_rows.EachRow(self.node, "FILL NULL", method))
         return self._each("fill_null", "FILL NULL", method)
 
+    def shift(self, n: int = 1, *, fill_value: Any = None) -> Self:
+        """Every column moved by n rows of the whole table, as `polars.LazyFrame.shift`."""
+        return self.with_columns(pl.all().shift(n, fill_value=fill_value))
+
+    def interpolate(self) -> Self:
+        """Nulls between two values of a column of numbers or times on the line between these."""
+        return self.with_columns(pl.all().interpolate())
+
+    def set_sorted(
+        self,
+        column: str | Sequence[str],
+        *more_columns: str,
+        descending: bool | Sequence[bool] = False,
+        nulls_last: bool | Sequence[bool] = False,
+    ) -> Self:
+        """Say that each rank's rows are sorted by these columns, unchecked, as `polars.LazyFrame.set_sorted`."""
+
+        def method(frame: pl.LazyFrame) -> pl.LazyFrame:
+            names: Any = column if isinstance(column, str) else list(column)
+            flags: Any = {"descending": descending, "nulls_last": nulls_last}
+            return frame.set_sorted(names, *more_columns, **flags)
+
+        return self._next("set_sorted", plan_rows.EachRow(self.node, "SET SORTED", method))
+
     def map_batches(
         self, function: Callable[[pl.DataFrame], pl.DataFrame], *, schema: Mapping[str, Any] | None = None
     ) -> Self:
@@ -125,6 +170,33 @@ class Columns(Planned):
             return frame.unpivot(on, index=index, variable_name=variable_name, value_name=value_name)
 
         return self._next("unpivot", plan_rows.EachRow(self.node, "UNPIVOT", method))
+
+    def explode(self, columns: Any, *more_columns: Any, empty_as_null: bool = False, keep_nulls: bool = True) -> Self:
+        """Lists into rows, one for each of their values, as `polars.LazyFrame.explode`; on the rank where they are."""
+        names = self._names("explode", (columns, *more_columns))
+
+        def method(frame: pl.LazyFrame) -> pl.LazyFrame:
+            return frame.explode(names, empty_as_null=empty_as_null, keep_nulls=keep_nulls)
+
+        return self._next("explode", plan_rows.EachRow(self.node, f"EXPLODE {list(names)}", method))
+
+    def unnest(self, columns: Any = None, *more_columns: Any, separator: str | None = None) -> Self:
+        """Structs into columns, one for each field, as `polars.LazyFrame.unnest`; None: all columns of structs."""
+        chosen = cs.struct() if columns is None else columns
+        names = self._names("unnest", (chosen, *more_columns))
+
+        def method(frame: pl.LazyFrame) -> pl.LazyFrame:
+            return frame.unnest(names, separator=separator)
+
+        return self._next("unnest", plan_rows.EachRow(self.node, f"UNNEST {list(names)}", method)) if names else self
+
+    def match_to_schema(self, schema: Mapping[str, Any], **options: Any) -> Self:
+        """The columns that the schema names, in its order and types, as `polars.LazyFrame.match_to_schema`."""
+
+        def method(frame: pl.LazyFrame) -> pl.LazyFrame:
+            return frame.match_to_schema(schema, **options)
+
+        return self._next("match_to_schema", plan_rows.EachRow(self.node, "MATCH TO SCHEMA", method))
 
     def _each(self, operator: str, label: str, method: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Self:
         return self._next(operator, plan_rows.Each(self.node, label, method))

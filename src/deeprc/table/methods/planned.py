@@ -19,6 +19,7 @@ from deeprc.table.expressions import as_expressions
 from deeprc.table.schema import as_data_error, checked
 
 _SOLO = SoloCommunicator()
+Result = TypeVar("Result")
 PlannedT = TypeVar("PlannedT", bound="Planned")
 
 
@@ -38,6 +39,28 @@ class Planned:
     def columns(self) -> list[str]:
         """Names of the columns."""
         return self.schema.names()
+
+    @property
+    def dtypes(self) -> list[pl.DataType]:
+        """Types of the columns."""
+        return self.schema.dtypes()
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        return len(self.schema)
+
+    def collect_schema(self) -> pl.Schema:
+        """As `schema`: it is known without work."""
+        return self.schema
+
+    def lazy(self) -> Self:
+        """The table itself, which is lazy: for code that takes a frame of either kind."""
+        return self
+
+    def pipe(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+        """`function(table, *args, **kwargs)`, to be written in the order of work."""
+        return function(self, *args, **kwargs)
 
     def _part(self, doing: str, engine: Engine = "streaming") -> pl.DataFrame:
         """This rank's rows. Where a file is to blame, all ranks raise the same error. Collective."""

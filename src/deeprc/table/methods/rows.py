@@ -13,6 +13,8 @@ from deeprc.table.expressions import is_row_wise
 from deeprc.table.methods.planned import Planned, for_each
 from deeprc.table.schema import as_data_error
 
+_NUMBER = "__number__"
+
 
 class Rows(Planned):
     """Which rows a table has, in which order, on which ranks."""
@@ -32,6 +34,27 @@ class Rows(Planned):
         if n < 0:
             raise SpecError(f"tail(n) takes n >= 0, not {n}")
         return self.slice(-n, n) if n else self.head(0)
+
+    def first(self) -> Self:
+        """The first row of the whole table."""
+        return self.head(1)
+
+    def last(self) -> Self:
+        """The last row of the whole table."""
+        return self.tail(1)
+
+    def gather_every(self, n: int, offset: int = 0) -> Self:
+        """Each n-th row of the whole table, from number `offset` on."""
+        if n < 1 or offset < 0:
+            raise SpecError(f"gather_every(n, offset) takes n >= 1 and offset >= 0, not {n} and {offset}")
+        number = pl.col(_NUMBER)
+        chosen = (number >= offset, (number - offset) % n == 0)
+        numbered = plan.Filter(plan_rows.RowIndex(self.node, _NUMBER, 0), chosen)
+        return self._next("gather_every", plan.Drop(numbered, (_NUMBER,)))
+
+    def reverse(self) -> Self:
+        """The last row first. Rows go to the rank that is as far from the other end."""
+        return self._next("reverse", plan_rows.Reverse(self.node))
 
     def slice(self, offset: int, length: int | None = None) -> Self:
         """`length` rows (None: all) from number `offset` on; a negative offset counts from the end."""

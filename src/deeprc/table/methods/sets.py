@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import polars as pl
@@ -35,6 +35,14 @@ class Sets(Aggregates):
     def intersect(self, other: Self) -> Self:
         """The distinct rows that both tables have, in no order. Nulls are equal."""
         return self._sides(other).filter(pl.col(_FIRST) != pl.col(_LAST)).drop(_FIRST, _LAST)
+
+    def merge_sorted(self, other: Self, key: str | Sequence[str], *, maintain_order: bool = False) -> Self:
+        """The rows of two tables that are sorted by the key, sorted by it, as `polars.LazyFrame.merge_sorted`.
+
+        Args:
+            maintain_order: rows of equal keys are in the order of their table, this one's first.
+        """
+        return concat([self, other]).sort(key, maintain_order=maintain_order)
 
     def equals(self, other: Self, *, ordered: bool = True) -> bool:
         """Whether both tables have the same columns and rows; with `ordered=False` in any order. Collective.

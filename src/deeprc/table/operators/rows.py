@@ -15,7 +15,18 @@ from deeprc.table.operators.shuffle import ROW_NUMBER, numbered, shuffle
 from deeprc.table.operators.sort import sort_rows
 from deeprc.table.operators.whole import even_counts, run_whole
 from deeprc.table.placement import key_columns, matching_keys
-from deeprc.table.plan_rows import Concat, MapPart, Permute, Repartition, RowIndex, Sample, ShuffleByKey, Slice, TopK
+from deeprc.table.plan_rows import (
+    Concat,
+    MapPart,
+    Permute,
+    Repartition,
+    Reverse,
+    RowIndex,
+    Sample,
+    ShuffleByKey,
+    Slice,
+    TopK,
+)
 from deeprc.table.stage import Execution, Stage, compute
 
 _HASH = "__hash__"
@@ -48,6 +59,14 @@ def run_slice(node: Slice, run: Execution) -> Stage:
     start = min(max(first - before, 0), frame.height)
     end = min(max(last - before, start), frame.height)
     return Stage(frame.slice(start, end - start).lazy(), stage.placement)
+
+
+def run_reverse(node: Reverse, run: Execution) -> Stage:
+    """Each rank's rows, the last first, to the rank that is as far from the other end."""
+    part = run.collect(run.stage(node.input).frame.reverse(), node)
+    opposite = run.comm.size - 1 - run.comm.rank
+    parts = [part if rank == opposite else part.clear() for rank in range(run.comm.size)]
+    return Stage(exchange(parts, run.comm, node.label()).lazy())
 
 
 def run_top_k(node: TopK, run: Execution) -> Stage:

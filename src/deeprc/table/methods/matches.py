@@ -1,0 +1,107 @@
+"""Joins on conditions, and joins that replace values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Self
+
+import polars as pl
+
+from deeprc.errors import SpecError
+from deeprc.table.expressions import as_expressions, from_tree, kind, plain_column, reads_by_selector, tree
+from deeprc.table.methods.columns import Columns
+from deeprc.table.methods.joins import Joins
+from deeprc.table.methods.planned import of_one_communicator
+
+_OTHER, _MATCHED = "__other__", "__matched__"
+
+
+class Matches(Columns, Joins):
+    """Rows of another table that fulfil a condition, or that have newer values."""
+
+    def join_where(self, other: Self, *predicates: Any, suffix: str = "_right") -> Self:
+        """The pairs of rows for which all predicates hold, as `polars.LazyFrame.join_where`. No order is kept.
+
+        Columns of the other table whose name this one has are written with the suffix. Where predicates compare a
+        column of either side for equality, rows meet by the hash of these; else the smaller side goes to all ranks.
+
+        Raises:
+            SpecError: there are no predicates.
+        """
+        conditions = as_expressions(predicates)
+        if not conditions:
+            raise SpecError('join_where takes at least one predicate; for all pairs of rows use join(how="cross")')
+        other = of_one_communicator("join_where", self, other)
+        names = {name + suffix if name in self.columns else name: name for name in other.columns}
+        parts = [part for condition in conditions for part in _conjuncts(condition)]
+        equal = [pair for pair in (_equal_columns(part, self.columns, names) for part in parts) if pair is not None]
+        if not equal:
+            return self.join(other, how="cross", suffix=suffix).filter(*conditions)
+        lefts, rights = [left for left, _ in equal], [names[right] for _, right in equal]
+        pairs = self.join(other, left_on=lefts, right_on=rights, suffix=suffix, coalesce=False)
+        rest = [part for part in parts if _equal_columns(part, self.columns, names) is None]
+        return pairs.filter(*rest) if rest else pairs
+
+    def update(
+        self,
+        other: Self,
+        on: str | Sequence[str] | None = None,
+        how: Literal["left", "inner", "full"] = "left",
+        *,
+        left_on: str | Sequence[str] | None = None,
+        right_on: str | Sequence[str] | None = None,
+        include_nulls: bool = False,
+    ) -> Self:
+        """Values of the other table in place of this one's in rows of equal keys, as `polars.LazyFrame.update`.
+
+        Row order is not kept.
+
+        Args:
+            other: its columns that this table has too are taken.
+            on, left_on, right_on: the keys, which Polars lets be absent: then number the rows of both tables first.
+            how: "left" keeps the rows of this table, "inner" those with a match, "full" the other's too.
+            include_nulls: whether the other's nulls replace values.
+
+        Raises:
+            SpecError: no keys are given.
+        """
+        if on is None and (left_on is None or right_on is None):
+            raise SpecError("update takes on=, or left_on= and right_on=; by number: with_row_index on both")
+        lefts, rights = (_listed(keys) for keys in ((left_on, right_on) if on is None else (on, on)))
+        other = of_one_communicator("update", self, other)
+        taken = [name for name in self.columns if name in other.columns and name not in rights]
+        newer = other.select(*rights, *taken, pl.lit(True).alias(_MATCHED))
+        joined = self.join(newer, left_on=lefts, right_on=rights, how=how, suffix=_OTHER, coalesce=True)
+        values = [
+            pl.when(pl.col(_MATCHED).is_null()).then(pl.col(name)).otherwise(pl.col(name + _OTHER)).alias(name)
+            if include_nulls
+            else pl.coalesce(name + _OTHER, name).alias(name)
+            for name in taken
+        ]
+        return joined.with_columns(*values).select(*self.columns)
+
+
+def _listed(keys: str | Sequence[str] | None) -> list[str]:
+    return [keys] if isinstance(keys, str) else list(keys or ())
+
+
+def _conjuncts(condition: pl.Expr) -> Iterator[pl.Expr]:
+    """`a & b` as a and b."""
+    node = tree(condition)
+    if kind(node) == "BinaryExpr" and node["BinaryExpr"]["op"] in ("And", "LogicalAnd"):
+        for side in ("left", "right"):
+            yield from _conjuncts(from_tree(node["BinaryExpr"][side]))
+    else:
+        yield condition
+
+
+def _equal_columns(condition: pl.Expr, left: Sequence[str], right: Sequence[str] | dict[str, str]) -> Any:
+    """(left column, right column as the result names it), where the condition is that these are equal."""
+    node = tree(condition)
+    if kind(node) != "BinaryExpr" or node["BinaryExpr"]["op"] != "Eq" or reads_by_selector(node):
+        return None
+    sides = [plain_column(from_tree(node["BinaryExpr"][side])) for side in ("left", "right")]
+    for first, second in (sides, sides[::-1]):
+        if first in left and second in right and second not in left:
+            return first, second
+    return None

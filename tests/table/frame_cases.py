@@ -1,0 +1,120 @@
+"""Polars' methods of whole frames and of groups, as cases: what a user of LazyFrame looks for on a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from polars import selectors as cs
+
+from tests.table.cases import CASES, Case, T, _ordered
+
+k, i, g, x, f = (pl.col(name) for name in "kigxf")
+
+TOTALS = {
+    f"total_{name}": Case(lambda t, o, name=name, options=options: getattr(t, name)(**options))
+    for name, options in {
+        "count": {},
+        "null_count": {},
+        "sum": {},
+        "min": {},
+        "max": {},
+        "mean": {},
+        "median": {},
+        "std": {},
+        "var": {"ddof": 0},
+    }.items()
+} | {
+    # Of times without a value Polars panics.
+    "total_quantile": Case(lambda t, o: t.select(cs.numeric() | cs.string()).quantile(0.3, "linear")),
+}
+PICKS = {
+    "first": _ordered(lambda t, o: t.first()),
+    "last": _ordered(lambda t, o: t.filter(k > 1).last()),
+    "gather_every": _ordered(lambda t, o: t.gather_every(7)),
+    "gather_every_offset": _ordered(lambda t, o: t.filter(k > 2).gather_every(3, 4).select("g")),
+    "reverse": _ordered(lambda t, o: t.reverse()),
+    "reverse_filter": _ordered(lambda t, o: t.reverse().filter(k > 1).select("i").head(9)),
+    "remove": _ordered(lambda t, o: t.remove(k > 2, pl.col("b"))),
+    "remove_constraint": _ordered(lambda t, o: t.remove(g="ant")),
+    "drop_nans": _ordered(lambda t, o: t.drop_nans()),
+    "drop_nans_subset": _ordered(lambda t, o: t.drop_nans(cs.by_name("x"))),
+    "shift": _ordered(lambda t, o: t.shift(2)),
+    "shift_fill": _ordered(lambda t, o: t.select("k", "i").shift(-3, fill_value=0)),
+    "interpolate_frame": _ordered(lambda t, o: t.interpolate()),
+    "explode": _ordered(lambda t, o: t.explode("l")),
+    "explode_empty": _ordered(lambda t, o: t.explode(cs.list(), empty_as_null=True, keep_nulls=False).select("k", "l")),
+    "unnest": _ordered(lambda t, o: t.unnest("s").filter(pl.col("a") > 0)),
+    "unnest_all": _ordered(lambda t, o: t.unnest(separator=".").select("s.w", "k")),
+    "match_to_schema": _ordered(
+        lambda t, o: t.select("k", "i").match_to_schema({"i": pl.Int64, "k": pl.Int64}, integer_cast="upcast")
+    ),
+    "set_sorted": _ordered(lambda t, o: t.sort("i", maintain_order=True).set_sorted("i").filter(i > 3)),
+    "pipe": _ordered(lambda t, o: t.pipe(lambda table, n: table.head(n), 4)),
+    "seq": _ordered(lambda t, o: t.with_columns_seq(k + 1).select_seq("k", "g")),
+}
+MATCHES = {
+    "join_where_less": Case(lambda t, o: t.select("k", "g", "i").join_where(o.select("i", "d"), i < pl.col("i_right"))),
+    "join_where_between": Case(
+        lambda t, o: t.select("k", "i").join_where(
+            o.select(low="i", high=i + k, name="g"), i >= pl.col("low"), i <= pl.col("high")
+        )
+    ),
+    "join_where_equal": Case(
+        lambda t, o: t.select("k", "g", "i").join_where(
+            o.select("k", "g", "x"),
+            (k == pl.col("k_right")) & (pl.col("x") > 0),
+            pl.col("g_right") == g,
+            suffix="_right",
+        )
+    ),
+    "join_where_expression": Case(
+        lambda t, o: t.select("k", "i").join_where(o.select(z="k", y="g"), (k * 2 == pl.col("z")) | (i == pl.col("z")))
+    ),
+    "merge_sorted": _ordered(
+        lambda t, o: (
+            t.select("k", "g")
+            .sort("k", maintain_order=True)
+            .merge_sorted(o.select("k", "g").sort("k", maintain_order=True), "k", maintain_order=True)
+        )
+    ),
+    **{
+        f"update_{how}_{nulls}": Case(
+            lambda t, o, how=how, nulls=nulls: t.update(
+                _one_of_each(o).select("k", "i", "g", new="x"), on="k", how=how, include_nulls=nulls
+            )
+        )
+        for how in ("left", "inner", "full")
+        for nulls in (False, True)
+    },
+    "update_names": Case(
+        lambda t, o: t.update(_one_of_each(o).select("i", z="k"), left_on=["k"], right_on=["z"]).select("i", "k")
+    ),
+}
+
+
+def _one_of_each(o: T) -> T:
+    return o.unique("k", keep="first", maintain_order=True)
+
+
+def _some(t: T) -> T:
+    return t.select("k", "g", "i", "f")
+
+
+def _groups(name: str, drop: Any) -> Case:
+    return Case(lambda t, o: getattr(_some(t).drop(*drop).group_by("k"), name)())
+
+
+GROUPS = {
+    **{f"groups_{name}": _groups(name, ()) for name in ("all", "first", "last", "min", "max", "n_unique")},
+    **{f"groups_{name}": _groups(name, ("g",)) for name in ("mean", "median")},
+    "groups_sum": _groups("sum", ("g", "f")),
+    "groups_quantile": Case(lambda t, o: t.select("k", "i", "f").group_by("k").quantile(0.3, "midpoint")),
+    "groups_head": Case(lambda t, o: _some(t).group_by("k").head(2)),
+    "groups_tail": Case(lambda t, o: _some(t).group_by("g", b=k % 2).tail(3)),
+    "groups_map": Case(
+        lambda t, o: _some(t).group_by("g").map_groups(lambda rows: rows.tail(1), schema=_some(t).collect_schema())
+    ),
+}
+FRAMES: dict[str, Case] = {**TOTALS, **PICKS, **MATCHES, **GROUPS}
+ALL_CASES: dict[str, Case] = {**CASES, **FRAMES}
