@@ -16,7 +16,7 @@ def set_memory_budget(memory_bytes: int | None) -> None:
     """Work within so many bytes from now on; None, as at the start of a process: as many as it takes.
 
     What counts is memory that only this process holds: anonymous and shared memory, not mapped files. A run's
-    ranks set it from the `memory=` of the task.
+    ranks set it from the `memory=` of the task, or else from their share of the session's.
     """
     global _memory
     _memory = memory_bytes

@@ -226,7 +226,7 @@ class Agent:
             function=process.told.shortened(order.function),
             arguments=order.arguments,
             inputs=order.inputs,
-            memory_bytes=order.memory_bytes,
+            table_bytes=order.table_bytes,
         )
         self._tell(process, tuple(assignment))
 

@@ -29,7 +29,7 @@ from deeprc.runtime.messages import (
     WorldValues,
 )
 from deeprc.runtime.results import merged_result
-from deeprc.runtime.scheduler import Node, Placement, Scheduler, Seat
+from deeprc.runtime.scheduler import Demand, Node, Placement, Scheduler, Seat
 from deeprc.runtime.tasks import Record, Task, Tasks
 from deeprc.runtime.worlds import Worlds
 
@@ -41,7 +41,10 @@ Send = Callable[[Iterable[str], Any], None]
 
 
 class Attempts:
-    """Makes attempts at the tasks that are ready; `send(nodes, message)` reaches the agents."""
+    """Makes attempts at the tasks that are ready; `send(nodes, message)` reaches the agents.
+
+    `memory_bytes` is what the user gave the ranks of each node, None where nothing was said.
+    """
 
     def __init__(
         self,
@@ -52,16 +55,19 @@ class Attempts:
         loop: Loop,
         send: Send,
         record: Record,
+        memory_bytes: int | None,
     ) -> None:
+        self._memory_bytes = memory_bytes
+        self._cores_of = {node.name: node.cores for node in nodes}
         self._tasks = tasks
         self._scheduler = scheduler
         self._liveness = liveness
         self._loop = loop
         self._send = send
         self._record = record
-        self._cores = sum(node.cores for node in nodes)
+        self._cores = sum(self._cores_of.values())
         self._worlds = Worlds()
-        self._ahead = Ahead({node.name: node.cores for node in nodes})
+        self._ahead = Ahead(self._cores_of)
 
     def place(self) -> None:
         """Start what fits now, and send ahead what will fit in a moment."""
@@ -160,11 +166,21 @@ class Attempts:
                 timeout_s=task.timeout_s,
                 isolated=task.isolated,
                 memory_bytes=task.demand.memory_bytes or None,
+                table_bytes=self._table_bytes(task.demand, node),
                 world=flight.world,
                 warm=warm,
                 ahead=ahead,
             )
             self._send((node,), order)
+
+    def _table_bytes(self, demand: Demand, node: str) -> int | None:
+        """What each rank's tables are to stay within: the task's memory, else its cores' share of the session's.
+
+        By cores, not by the ranks that are there now: others may come while it works, and no core is given twice.
+        """
+        if demand.memory_bytes or self._memory_bytes is None:
+            return demand.memory_bytes or None
+        return self._memory_bytes * demand.threads // self._cores_of[node]
 
     def _pass_on(self, node: str, name: str, then: tuple[str, int] | None) -> None:
         """Follow the agent, which has given the core of a task that ended to one sent ahead."""

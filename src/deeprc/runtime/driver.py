@@ -24,9 +24,19 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 class Driver:
-    """Runs tasks on the nodes of a pilot. Its public methods may be called from any thread."""
+    """Runs tasks on the nodes of a pilot. Its public methods may be called from any thread.
 
-    def __init__(self, pilot: Pilot, socket: DriverSocket, nodes: list[Node], journal: JournalWriter) -> None:
+    `memory_bytes` is what the tables of each node's ranks are to stay within together, where the user said so.
+    """
+
+    def __init__(
+        self,
+        pilot: Pilot,
+        socket: DriverSocket,
+        nodes: list[Node],
+        journal: JournalWriter,
+        memory_bytes: int | None = None,
+    ) -> None:
         self._pilot = pilot
         self._socket = socket
         self._journal = journal
@@ -35,7 +45,7 @@ class Driver:
         self._liveness = Liveness([node.name for node in nodes])
         self._tasks = Tasks(self._scheduler, self._liveness, self._record)
         self._attempts = Attempts(
-            nodes, self._tasks, self._scheduler, self._liveness, self._loop, self._send, self._record
+            nodes, self._tasks, self._scheduler, self._liveness, self._loop, self._send, self._record, memory_bytes
         )
         self._commands: deque[Callable[[], None]] = deque()
         self._wake_read, self._wake_write = os.pipe()

@@ -69,8 +69,10 @@ class RunGang(NamedTuple):
     inputs: dict[str, bytes]
     timeout_s: float | None = None
     isolated: bool = False
-    # What each rank may hold; None: all there is.
+    # What each rank may hold, and is ended for holding more; None: all there is.
     memory_bytes: int | None = None
+    # What each rank's tables are to stay within; None: as much as they take.
+    table_bytes: int | None = None
     world: str | None = None
     warm: bool = False
     ahead: bool = False
@@ -281,7 +283,7 @@ class Assignment(NamedTuple):
     function: PickledFunction
     arguments: bytes
     inputs: dict[str, bytes]
-    memory_bytes: int | None
+    table_bytes: int | None
 
 
 class RankReturned(NamedTuple):

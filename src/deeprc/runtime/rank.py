@@ -48,7 +48,7 @@ def serve(channel: Connection, run_directory: Path) -> None:
             assignment = Assignment._make(pickle.loads(channel.recv_bytes()))
         except EOFError:
             return
-        set_memory_budget(assignment.memory_bytes)
+        set_memory_budget(assignment.table_bytes)
         answer = _perform(assignment, functions, channel, run_directory)
         try:
             channel.send_bytes(pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))

@@ -49,7 +49,8 @@ class Session:
         pilot: who gives the nodes: "local", or another installed pilot, by name or made with options of its own.
         cores: cores of a node; more than it has lets ranks share cores. Default: all it offers.
         gpus: GPUs of a node. Default: all it has.
-        memory: bytes of a node, or text such as "16GiB". Default: all it has.
+        memory: bytes of a node, or text such as "16GiB". Default: all it has. Tables stay within it: a rank's within
+            the share of its cores, unless its task has a `memory` of its own.
         nodes: nodes of the allocation. Default: all the pilot has.
         run_dir: where the run's record and data go. Default: a new directory under `deeprc-runs`.
 
@@ -105,7 +106,7 @@ class Session:
             forget_connection(self.run_directory)
             self._journal.close()
             raise
-        self._driver = Driver(chosen, socket, nodes_given, self._journal)
+        self._driver = Driver(chosen, socket, nodes_given, self._journal, memory_bytes)
         self._driver.start()
         self._driver.record(
             "run.started",

@@ -21,11 +21,11 @@ from deeprc.table.operators.sort import sorts_locally
 from deeprc.table.plan import GroupBy, Head, Join, Node, Select, Sort, Source, Step, Unique
 from deeprc.table.plan_rows import Concat, JoinAsof, Keyed, Repartition, RowIndex, ShuffleByKey, Slice
 from deeprc.table.pushdown import uses, with_inputs
-from deeprc.table.spill import groups, order, rows
+from deeprc.table.spill import groups, memory, order, rows
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.file import scratch_error
 from deeprc.table.spill.join import join
-from deeprc.table.spill.memory import Room, room_within
+from deeprc.table.spill.memory import Room
 from deeprc.table.spill.pieces import Pieces
 from deeprc.table.stage import Execution, Stage
 
@@ -38,14 +38,16 @@ def room_needed(plan: Node, comm: Communicator) -> Room | None:
 
     Collective where a budget is set, which all ranks of a task have or none.
     It fits if no operator's inputs and result, at the most that estimates say, exceed a third of a rank's room.
+
+    Raises:
+        ResourceError: a rank's budget leaves too little to work in; on all ranks alike.
     """
     budget = memory_budget()
     if budget is None:
         return None
-    rooms = comm.all_gather((room_within(budget).total, expected_peak(plan, comm.size)))
-    least = min(total for total, _ in rooms)
-    fits = all(peak is not None and peak <= least for _, peak in rooms)
-    return None if fits else Room(least)
+    memory.give_back()
+    mine = memory.Standing(budget, memory.resident_bytes(), expected_peak(plan, comm.size))
+    return memory.room_for(comm.all_gather(mine))
 
 
 def expected_peak(plan: Node, size: int) -> float | None:

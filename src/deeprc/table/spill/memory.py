@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-LEAST = 16 << 20
+from deeprc.errors import ResourceError
+
+# Less room than this is not worth rounds: Polars' readers alone may take as much.
+LEAST = 32 << 20
+_MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -27,9 +34,44 @@ class Room:
         return self.total // 8
 
 
-def room_within(budget: int) -> Room:
-    """What is left of a budget of bytes; a quarter of it, or 16 MiB, where hardly anything is."""
-    return Room(max(budget - resident_bytes(), budget // 4, LEAST))
+class Standing(NamedTuple):
+    """A rank's budget, what it holds already, and what a plan is expected to take: None if that is not known."""
+
+    budget: int
+    held: int
+    expected: float | None
+
+
+def room_for(ranks: Sequence[Standing]) -> Room | None:
+    """The room of the rank that has least; None where the plan fits into it on all ranks.
+
+    Raises:
+        ResourceError: a rank has less than what rounds need: says how much would do.
+    """
+    least = min(rank.budget - rank.held for rank in ranks)
+    if all(rank.expected is not None and rank.expected <= max(least, LEAST) for rank in ranks):
+        return None
+    if least < LEAST:
+        raise ResourceError(_too_little(ranks))
+    return Room(least)
+
+
+def _too_little(ranks: Sequence[Standing]) -> str:
+    number, rank = min(enumerate(ranks), key=lambda item: item[1].budget - item[1].held)
+    needed = -(-max(rank.held + LEAST for rank in ranks) // _MEBIBYTE)
+    return (
+        f"this table operation has too little memory: rank {number} may hold {rank.budget / _MEBIBYTE:.0f} MiB (its "
+        f"task's memory=, or its cores' share of the session's) and holds {rank.held / _MEBIBYTE:.0f} MiB already, "
+        f"imported libraries included; {LEAST / _MEBIBYTE:.0f} MiB more are the least that it can work in. Give the "
+        f'task memory="{needed}MiB" or more, or hold less when it begins'
+    )
+
+
+def give_back() -> None:
+    """Return freed memory to the system where the C library keeps it: what Python's bytes have left behind."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def resident_bytes() -> int:
