@@ -5,15 +5,21 @@ A pilot joins the suite by a class here and its name in `SITES`.
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 import pytest
 
 import deeprc as rc
+from deeprc.pilots.radical import RadicalPilot
+from deeprc.pilots.radical_channel import end_processes_in
 from deeprc.pilots.ray import RayPilot
 from tests.pilots.slurm_cluster import allocation, slurm_cluster
 
@@ -124,6 +130,73 @@ class RaySite:
         return found
 
 
+class RadicalSite:
+    """A RADICAL-Pilot of this process whose pilot pretends nodes of 8 cores here: its sessions start in a second.
+
+    Sessions with a RADICAL-Pilot of their own are tried in test_radical.py: each takes half a minute.
+    """
+
+    def start(self) -> None:
+        pytest.importorskip("radical.pilot")
+        self._stack = ExitStack()
+        self._task_manager = self._stack.enter_context(radical_task_manager(nodes=4))
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    def session(self, run_dir: Path, *, nodes: int = 2, cores: int = 2) -> rc.Session:
+        pilot = RadicalPilot(task_manager=self._task_manager)
+        return rc.Session(pilot, nodes=nodes, cores=cores, run_dir=run_dir)
+
+    def kill_agent(self, session: rc.Session, node: str) -> None:
+        [agent] = agents_of(session, node)
+        agent.kill()
+
+    def leftovers(self, session: rc.Session) -> list[str]:
+        tasks = [
+            f"RADICAL-Pilot's task {task.uid} is {task.state}"
+            for task in self._task_manager.get_tasks()
+            if task.description["stdout"].startswith(f"{session.run_directory}/")
+            and task.state not in ("DONE", "FAILED", "CANCELED")
+        ]
+        files = [str(path) for path in (session.run_directory / "radical",) if path.exists()]
+        return files + tasks + [f"process {process.pid}: {process.cmdline()}" for process in processes_of(session)]
+
+
+@contextmanager
+def radical_task_manager(nodes: int) -> Iterator[Any]:
+    """A `radical.pilot.TaskManager` of this process, with an active pilot of so many nodes, as a user would make it.
+
+    All its files lie in one temporary folder, and all that it has started is ended.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="deeprc-radical-"))
+    with pytest.MonkeyPatch.context() as environment:
+        # RADICAL-Pilot looks for its programs on PATH, and for the folder of its files in the other two.
+        environment.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        environment.setenv("VIRTUAL_ENV", sys.prefix)
+        environment.setenv("RADICAL_BASE", str(folder))
+        environment.setenv("PWD", str(folder))
+        # It asks for its folder while it is imported.
+        import radical.pilot as rp
+
+        try:
+            session = rp.Session()
+            try:
+                pilots, tasks = rp.PilotManager(session=session), rp.TaskManager(session=session)
+                described = {"resource": "local.localhost", "nodes": nodes, "runtime": 60, "exit_on_error": False}
+                pilot = pilots.submit_pilots(rp.PilotDescription(described | {"sandbox": str(folder)}))
+                tasks.add_pilots(pilot)
+                assert pilot.wait(rp.PMGR_ACTIVE, timeout=120) == rp.PMGR_ACTIVE
+                yield tasks
+                # What uses them leaves them as they are.
+                assert pilot.state == rp.PMGR_ACTIVE
+            finally:
+                session.close(download=False)
+        finally:
+            end_processes_in(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def agents_of(session: rc.Session, node: str) -> list[psutil.Process]:
     """The agents of a node that run on this machine, whoever started them."""
     marks = ["deeprc.runtime.agent", str(session.run_directory), node]
@@ -155,10 +228,14 @@ def shared_memory_of(processes: list[psutil.Process]) -> set[Path]:
     return found
 
 
-SITES: dict[str, type[Site]] = {"local": LocalSite, "ray": RaySite, "slurm": SlurmSite}
+SITES: dict[str, type[Site]] = {"local": LocalSite, "radical": RadicalSite, "ray": RaySite, "slurm": SlurmSite}
 
 
-@pytest.fixture(scope="module", params=sorted(SITES))
+# RADICAL-Pilot takes half a minute to start and to end.
+_PARAMETERS = [pytest.param(name, marks=pytest.mark.slow if name == "radical" else ()) for name in sorted(SITES)]
+
+
+@pytest.fixture(scope="module", params=_PARAMETERS)
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """Each site in turn, its service running."""
     site = SITES[request.param]()

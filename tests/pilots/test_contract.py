@@ -36,8 +36,13 @@ def test_an_unknown_pilot_names_the_valid_ones() -> None:
 
 def places(session: rc.Session, task: str) -> list[dict[str, Any]]:
     """Where the journal says that the ranks of a task's last attempt ran."""
-    started = [event for event in read_run(session.run_directory).of_kind("task.started") if event["task"] == task]
-    ranks: list[dict[str, Any]] = started[-1]["ranks"]
+
+    def started() -> list[dict[str, Any]]:
+        return [event for event in read_run(session.run_directory).of_kind("task.started") if event["task"] == task]
+
+    # What runs is written down at the end of a turn of the driver's loop.
+    assert faults.wait_until(lambda: bool(started()), timeout_s=TASK_S)
+    ranks: list[dict[str, Any]] = started()[-1]["ranks"]
     return ranks
 
 
