@@ -55,3 +55,13 @@ def test_what_a_system_leaves_running_is_ended(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no result within 2 s"):
         bench_tasks._run(Path(sys.executable), str(script), [], folder, 2.0)
     assert [process.cmdline() for process in processes_in(folder)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_raptor_is_measured(tmp_path: Path) -> None:
+    """Its worker of MPI ranks finds the mpiexec beside the interpreter, and no process of it is left."""
+    pytest.importorskip("radical.pilot")
+    measured = bench_tasks._run(Path(sys.executable), "small_tasks.py", ["raptor", "1", "20", "3"], tmp_path, 240.0)
+    assert min(measured["tasks_per_second"]) > 0
+    assert processes_in(tmp_path) == []

@@ -49,7 +49,7 @@ SYSTEMS = {
     "ray": System("Ray", "ray", "ray", 3000),
     "dask": System("Dask distributed", "distributed", "dask", 2000, timeout_s=90.0),
     "parsl": System("Parsl HighThroughputExecutor", "parsl", "parsl", 2000, timeout_s=90.0),
-    "raptor": System("RADICAL-Pilot RAPTOR", "radical.pilot", "radical", 200, trips=30, rounds=1, timeout_s=150.0),
+    "raptor": System("RADICAL-Pilot RAPTOR", "radical.pilot", "radical", 500, trips=100, rounds=1, timeout_s=240.0),
     "processpool": System("bare ProcessPoolExecutor (the limit)", "deeprc", "deeprc", 5000),
 }
 _COMPETITORS = ("ray", "dask", "parsl", "raptor")

@@ -162,9 +162,11 @@ def processes_in(directory: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if Path(process.cwd().removesuffix(" (deleted)")).is_relative_to(directory):
+            inside = Path(process.cwd().removesuffix(" (deleted)")).is_relative_to(directory)
+            if inside and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
+            # It has just ended, or is another user's.
             continue
     return found
 
@@ -172,7 +174,7 @@ def processes_in(directory: Path) -> list[psutil.Process]:
 def end_processes_in(directory: Path, limit_s: float = 10.0) -> None:
     """End them, and those they start meanwhile."""
     end = time.monotonic() + limit_s
-    while remaining := [process for process in processes_in(directory) if process.status() != psutil.STATUS_ZOMBIE]:
+    while remaining := processes_in(directory):
         for process in remaining:
             try:
                 process.kill()

@@ -12,8 +12,9 @@ import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,37 +114,66 @@ def parsl(cores: int) -> Iterator[Submit]:
 
 @contextlib.contextmanager
 def raptor(cores: int) -> Iterator[Submit]:
+    _let_raptor_find_mpi(Path.cwd())
     import radical.pilot as rp
 
     session = rp.Session()
     try:
         pilots, tasks = rp.PilotManager(session=session), rp.TaskManager(session=session)
-        # One core for the master, as it takes one from the pilot.
-        pilot = pilots.submit_pilots(
-            rp.PilotDescription(
-                {"resource": "local.localhost", "runtime": 10, "cores": cores + 1, "sandbox": str(Path.cwd())}
-            )
-        )
+        # The master and the worker's first rank, which hands out tasks, have a core each of those that are pretended.
+        described = {"resource": "local.localhost", "runtime": 10, "cores": cores + 2, "sandbox": str(Path.cwd())}
+        pilot = pilots.submit_pilots(rp.PilotDescription(described))
         tasks.add_pilots(pilot)
         master = pilot.submit_raptors([rp.TaskDescription({"mode": rp.RAPTOR_MASTER})])[0]
-        worker = {"mode": rp.RAPTOR_WORKER, "raptor_class": "DefaultWorker", "ranks": cores, "cores_per_rank": 1}
-        master.submit_workers([rp.TaskDescription(worker)])
-        function = rp.PythonTask(nothing)
+        # RAPTOR's other worker starts a process for each task, which on 2 cores gives 4 tasks a second.
+        worker = {"mode": rp.RAPTOR_WORKER, "raptor_class": "MPIWorker", "ranks": cores + 1, "cores_per_rank": 1}
+        [worker_task] = master.submit_workers([rp.TaskDescription(worker)])
+        function = rp.PythonTask(nothing, (), {})
+        ended = Endings(rp.FINAL)
+        # Its own wait looks ten times a second only.
+        tasks.register_callback(ended)
 
         def submit(count: int) -> Callable[[], Any]:
             description = {"mode": rp.TASK_FUNCTION, "function": function}
             submitted = master.submit_tasks([rp.TaskDescription(description) for _ in range(count)])
-
-            def wait() -> None:
-                states = tasks.wait_tasks(uids=[task.uid for task in submitted])
-                if set(states) != {rp.DONE}:
-                    raise RuntimeError(f"RAPTOR's tasks ended as {set(states)}")
-
-            return wait
+            return lambda: ended.wait([task.uid for task in submitted], worker_task.uid)
 
         yield submit
     finally:
         session.close(download=False)
+
+
+class Endings:
+    """The tasks of RADICAL-Pilot that have ended, told by its callbacks."""
+
+    def __init__(self, final: Sequence[str]) -> None:
+        self._final = final
+        self._states: dict[str, str] = {}
+        self._news = threading.Condition()
+
+    def __call__(self, task: Any, state: str, *_: Any) -> None:
+        if state in self._final:
+            with self._news:
+                self._states[task.uid] = state
+                self._news.notify_all()
+
+    def wait(self, tasks: list[str], worker: str) -> None:
+        """Until all have succeeded; RuntimeError if one has not, or if the worker has ended."""
+        with self._news:
+            self._news.wait_for(lambda: worker in self._states or self._states.keys() >= set(tasks))
+            states = {self._states.get(task) for task in tasks}
+        if states != {"DONE"}:
+            raise RuntimeError(f"RAPTOR's tasks ended as {states}, its worker as {self._states.get(worker)}")
+
+
+def _let_raptor_find_mpi(folder: Path) -> None:
+    """RADICAL-Pilot looks for mpiexec in the environment of a login shell, which has not activated ours."""
+    configuration = folder / ".radical" / "pilot" / "configs" / "resource_local.json"
+    configuration.parent.mkdir(parents=True, exist_ok=True)
+    activate = f"export PATH={Path(sys.executable).parent}:$PATH"
+    methods = {"order": ["FORK", "MPIEXEC"], "FORK": {}, "MPIEXEC": {"pre_exec_cached": [activate]}}
+    configuration.write_text(json.dumps({"localhost": {"launch_methods": methods}}))
+    os.environ["RADICAL_CONFIG_USER_DIR"] = str(folder)
 
 
 SYSTEMS: dict[str, Callable[[int], contextlib.AbstractContextManager[Submit]]] = {
