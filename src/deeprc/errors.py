@@ -7,7 +7,7 @@ one, an exception in the user's function will be the same again.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class DeepRCError(Exception):
@@ -125,7 +125,39 @@ class MemoryExceededError(RankDiedError, MemoryError):
 
 
 class TaskTimeoutError(RankDiedError, TimeoutError):
-    """A task ran past its `timeout`; its ranks were ended."""
+    """A task ran past its `timeout`; its ranks were ended. `whereabouts` says in words where each of them was."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        task: str,
+        rank: int | None = None,
+        node: str | None = None,
+        output: str = "",
+        whereabouts: Mapping[int, str] | None = None,
+    ) -> None:
+        super().__init__(message, task=task, rank=rank, node=node, output=output)
+        self.whereabouts = dict(whereabouts or {})
+
+
+class StuckCollectiveError(TaskError):
+    """Ranks waited in a collective for a peer whose function had returned: it could never come. No retry.
+
+    `whereabouts` says in words where each rank was: the operation, and the line of your code.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        task: str,
+        rank: int | None = None,
+        node: str | None = None,
+        whereabouts: Mapping[int, str] | None = None,
+    ) -> None:
+        super().__init__(message, task=task, rank=rank, node=node)
+        self.whereabouts = dict(whereabouts or {})
 
 
 class DependencyFailedError(TaskError):

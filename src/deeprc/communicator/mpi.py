@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from deeprc.communicator.entered import entered
 from deeprc.communicator.protocol import (
     Buffer,
     ReduceOp,
@@ -36,6 +37,7 @@ class MpiCommunicator:
 
     def __init__(self, comm: Any) -> None:
         self._comm = comm
+        self._entered = entered()
         self.rank: int = comm.Get_rank()
         self.size: int = comm.Get_size()
 
@@ -54,19 +56,23 @@ class MpiCommunicator:
         return self._comm
 
     def barrier(self) -> None:
+        self._entered[0] += 1
         self._open.Barrier()
 
     def broadcast(self, obj: T, root: int = 0) -> T:
+        self._entered[0] += 1
         received: T = self._open.bcast(obj, root=root)
         return received
 
     def all_gather(self, obj: T) -> list[T]:
+        self._entered[0] += 1
         gathered: list[T] = self._open.allgather(obj)
         return gathered
 
     def all_to_all(self, buffers: Sequence[Buffer]) -> list[memoryview]:
         from mpi4py import MPI
 
+        self._entered[0] += 1
         outgoing = checked_buffers(buffers, self.size)
         send_sizes = np.array([view.nbytes for view in outgoing], dtype=np.int64)
         receive_sizes = np.empty_like(send_sizes)
@@ -88,6 +94,7 @@ class MpiCommunicator:
         from mpi4py import MPI
 
         checked_op(op)
+        self._entered[0] += 1
         contiguous = as_contiguous(array)
         result = np.empty_like(contiguous)
         self._open.Allreduce(contiguous, result, op={"min": MPI.MIN, "max": MPI.MAX}.get(op, MPI.SUM))
@@ -97,14 +104,20 @@ class MpiCommunicator:
         """Free the duplicate, unless a message that nobody received could then reach a later task.
 
         MPI reuses the context of a freed communicator, and a stray message would match in it; so such a
-        communicator is kept for as long as its ranks live.
+        communicator is kept for as long as its ranks live. What is asked for that travels in a context of its own: in
+        the task's it would match a collective that a peer alone has entered, and hide the mistake.
         """
         if self._comm is None:
             return
         comm, self._comm = self._comm, None
-        comm.Barrier()
-        if not comm.allreduce(comm.Iprobe()):
+        ending = _ending[0]
+        ending.Barrier()
+        if not ending.allreduce(comm.Iprobe()):
             comm.Free()
+
+
+# The context in which the ranks of this process's world agree on the end of a task.
+_ending: list[Any] = []
 
 
 def connect(rendezvous: Rendezvous) -> MpiCommunicator:
@@ -124,6 +137,8 @@ def connect(rendezvous: Rendezvous) -> MpiCommunicator:
             f"task {rendezvous.task!r}: rank {rendezvous.rank} of {rendezvous.size} finds itself as rank "
             f"{world.Get_rank()} of an MPI world of {world.Get_size()}; `deeprc doctor` checks the MPI library"
         )
+    if not _ending:
+        _ending.append(world.Dup())
     comm = world.Dup()
     _forget_segments()
     return MpiCommunicator(comm)

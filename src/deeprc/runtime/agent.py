@@ -20,6 +20,7 @@ import zmq
 
 from deeprc.bridge import scratch_of
 from deeprc.runtime.devices import real_cores, real_gpus
+from deeprc.runtime.enquiry import Enquiry
 from deeprc.runtime.gang import Gang
 from deeprc.runtime.liveness import HEARTBEAT_S, SILENT_S
 from deeprc.runtime.loop import Loop
@@ -36,6 +37,7 @@ from deeprc.runtime.messages import (
     Heartbeat,
     Hello,
     JournalEvent,
+    PartReturned,
     Prepare,
     RankPlace,
     RankRaised,
@@ -55,7 +57,9 @@ from deeprc.runtime.plain_world import mpiexec
 from deeprc.runtime.rank_pool import RankPool
 from deeprc.runtime.rank_process import RankProcess
 from deeprc.runtime.rank_watch import LOOK_S, RankWatch
+from deeprc.runtime.stuck import StuckWatch
 from deeprc.runtime.told import Told
+from deeprc.runtime.whereabouts import Whereabouts
 from deeprc.runtime.wire import AgentSocket, read_connection
 
 # A driver is given longer than an agent: without it all is lost.
@@ -94,6 +98,7 @@ class Agent:
             on_fence=lambda world, values: self._wire.send(WorldFence(world, values)),
         )
         self._watch = RankWatch(run_directory, self._memory_exceeded, self._record)
+        self._stuck_watch = StuckWatch(self._loop, self._stuck, self._part_returned)
         self._gangs: dict[tuple[str, int], Gang] = {}
         self._gang_of: dict[int, Gang] = {}
         # Tasks that wait for the next core given back, in the order in which they came.
@@ -111,7 +116,7 @@ class Agent:
         self._loop.watch(self._wire.socket, self._hear_driver)
         self._loop.every(HEARTBEAT_S, self._beat)
         self._loop.after_turn(self._flush)
-        self._loop.every(LOOK_S, lambda: self._watch.look(list(self._gangs.values())))
+        self._loop.every(LOOK_S, self._look)
         self._wire.send(Hello(self._node, os.getpid(), self._address))
         try:
             self._loop.run()
@@ -132,6 +137,11 @@ class Agent:
     def _flush_now(self) -> None:
         self._flush_is_due = False
         self._wire.flush()
+
+    def _look(self) -> None:
+        gangs = list(self._gangs.values())
+        self._watch.look(gangs)
+        self._stuck_watch.look(gangs)
 
     def _end_run(self) -> None:
         """Leave because the run is over; when only this agent is ended, ranks of other nodes still write."""
@@ -163,12 +173,9 @@ class Agent:
                     self._pool.prepare(message.profile, message.modules)
                 case CancelTask():
                     self._cancel(message.task)
-                case GangRuns():
-                    self._start_clock(self._gangs.get((message.task, message.attempt)))
-                case GangShares():
-                    self._share(self._gangs.get((message.task, message.attempt)), message.value)
-                case ReleaseGang():
-                    self._release(self._gangs.get((message.task, message.attempt)))
+                case GangRuns() | GangShares() | PartReturned() | ReleaseGang():
+                    if gang := self._gangs.get((message.task, message.attempt)):
+                        self._hear_of_gang(gang, message)
                 case EndGang():
                     self._end_gang(message)
                 case WorldValues():
@@ -177,6 +184,17 @@ class Agent:
                     self._pool.end_world(message.world)
                 case Shutdown():
                     self._end_run()
+
+    def _hear_of_gang(self, gang: Gang, message: GangRuns | GangShares | PartReturned | ReleaseGang) -> None:
+        match message:
+            case GangRuns():
+                self._start_clock(gang)
+            case GangShares():
+                self._share(gang, message.value)
+            case PartReturned():
+                self._stuck_watch.returned_elsewhere(gang, message.entered)
+            case ReleaseGang():
+                self._release(gang)
 
     def _take(self, order: RunGang) -> None:
         order = order._replace(function=self._told.completed(order.function))
@@ -263,8 +281,8 @@ class Agent:
         if not order.spans_nodes:
             self._start_clock(gang)
 
-    def _start_clock(self, gang: Gang | None) -> None:
-        if gang is not None and gang.order.timeout_s is not None:
+    def _start_clock(self, gang: Gang) -> None:
+        if gang.order.timeout_s is not None:
             self._loop.later(gang.order.timeout_s, partial(self._time_is_up, gang))
 
     def _hear_rank(self, process: RankProcess) -> None:
@@ -293,13 +311,13 @@ class Agent:
                 self._start_plainly(gang)
             case RankRaised() if gang:
                 gang.raised(process, message)
-                self._loop.later(_BLAME_GRACE_S, partial(self._fail, gang))
+                self._loop.later(_BLAME_GRACE_S, partial(self._explain, gang))
         return True
 
-    def _share(self, gang: Gang | None, value: str) -> None:
+    def _share(self, gang: Gang, value: str) -> None:
         """Tell the ranks here what rank 0 has said."""
-        for process in gang.ranks if gang is not None else ():
-            if gang is not None and gang.rank_of(process) != 0:
+        for process in gang.ranks:
+            if gang.rank_of(process) != 0:
                 self._tell(process, Shared(value))
 
     def _may_start_plainly(self, gang: Gang) -> bool:
@@ -334,10 +352,8 @@ class Agent:
         self._wire.send(GangFinished(order.task, order.attempt, seconds, results, peak, time.time(), then))
         self._start_next(then, gang.cores)
 
-    def _release(self, gang: Gang | None) -> None:
+    def _release(self, gang: Gang) -> None:
         """Let the ranks of a task that went well serve others."""
-        if gang is None:
-            return
         order = gang.order
         self._dissolve(gang)
         if order.isolated:
@@ -375,7 +391,27 @@ class Agent:
     def _time_is_up(self, gang: Gang) -> None:
         if self._gangs.get(gang.order.key) is gang and not gang.finished:
             gang.timed_out()
+            self._explain(gang)
+
+    def _stuck(self, gang: Gang, places: tuple[Whereabouts, ...]) -> None:
+        if self._gangs.get(gang.order.key) is gang and gang.failure is None:
+            gang.stuck(places)
             self._fail(gang)
+
+    def _part_returned(self, gang: Gang, entered: int) -> None:
+        self._wire.send(PartReturned(gang.order.task, gang.order.attempt, entered))
+
+    def _explain(self, gang: Gang) -> None:
+        """End a gang that has failed; first ask where its ranks are, if that explains the failure."""
+        if gang.failure is None or gang.failure.kind not in ("timeout", "stuck"):
+            self._fail(gang)
+        elif not gang.asking:
+            gang.asking = True
+            Enquiry(self._loop, gang, partial(self._explained, gang))
+
+    def _explained(self, gang: Gang, places: tuple[Whereabouts, ...]) -> None:
+        gang.locate(places)
+        self._fail(gang)
 
     def _fail(self, gang: Gang) -> None:
         """End the gang's ranks, and no other, and tell the driver why."""
@@ -391,13 +427,20 @@ class Agent:
     def _end_gang(self, message: EndGang) -> None:
         """End the ranks here for what happened elsewhere, but first tell what they have met themselves."""
         gang = self._gangs.get((message.task, message.attempt))
-        if gang is not None and gang.failure is not None:
-            self._fail(gang)
-            return
-        if gang is not None:
+        if gang is None:
+            self._wire.send(GangEnded(message.task, message.attempt))
+        elif gang.failure is not None:
+            self._explain(gang)
+        elif message.ask:
+            Enquiry(self._loop, gang, partial(self._end_part, gang))
+        else:
+            self._end_part(gang, ())
+
+    def _end_part(self, gang: Gang, places: tuple[Whereabouts, ...]) -> None:
+        if self._gangs.get(gang.order.key) is gang:
             self._dissolve(gang)
             self._pool.retire(gang.ranks, reason="its task failed on another node")
-        self._wire.send(GangEnded(message.task, message.attempt))
+            self._wire.send(GangEnded(gang.order.task, gang.order.attempt, places))
 
     def _cancel(self, task: str) -> None:
         for key in [key for key in self._ahead if key[0] == task]:

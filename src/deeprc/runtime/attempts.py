@@ -20,6 +20,7 @@ from deeprc.runtime.messages import (
     GangRuns,
     GangShares,
     GangStarted,
+    PartReturned,
     Recall,
     ReleaseGang,
     Returned,
@@ -36,7 +37,7 @@ from deeprc.runtime.worlds import Worlds
 # After a part of a gang has failed, how long its other parts may say what they have seen before they are ended.
 _BLAME_GRACE_S = 0.3
 
-GangMessage = GangStarted | GangFinished | GangFailed | GangEnded | GangShares
+GangMessage = GangStarted | GangFinished | GangFailed | GangEnded | GangShares | PartReturned
 Send = Callable[[Iterable[str], Any], None]
 
 
@@ -231,7 +232,7 @@ class Attempts:
         match message:
             case GangStarted():
                 self._part_started(task, flight, node, message)
-            case GangShares():
+            case GangShares() | PartReturned():
                 self._send((peer for peer in flight.parts if peer != node), message)
             case GangFinished():
                 if message.then is not None:
@@ -242,7 +243,7 @@ class Attempts:
                     self._pass_on(node, task.name, message.then)
                 self._part_failed(task, flight, node, message)
             case GangEnded():
-                flight.ended(node)
+                flight.ended(node, message.whereabouts)
         if flight.reported:
             self._settle(task, flight)
 
@@ -268,7 +269,7 @@ class Attempts:
 
     def _end_parts(self, task: Task, flight: Flight) -> None:
         if task.flight is flight and not flight.reported:
-            self._send(flight.to_end(), EndGang(task.name, flight.attempt))
+            self._send(flight.to_end(), EndGang(task.name, flight.attempt, ask=flight.is_stuck))
 
     def _settle(self, task: Task, flight: Flight) -> None:
         """Every part has reported: the attempt is over."""

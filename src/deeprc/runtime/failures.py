@@ -8,11 +8,13 @@ from deeprc.errors import (
     AgentLostError,
     MemoryExceededError,
     RankDiedError,
+    StuckCollectiveError,
     TaskError,
     TaskFailedError,
     TaskTimeoutError,
 )
 from deeprc.runtime.messages import Failure
+from deeprc.runtime.whereabouts import described
 
 
 def error_for(task: str, failure: Failure) -> TaskError:
@@ -39,8 +41,24 @@ def error_for(task: str, failure: Failure) -> TaskError:
             peak_bytes=failure.peak_memory_bytes,
             limit_bytes=failure.memory_limit_bytes,
         )
-    error = RankDiedError if failure.kind == "died" else TaskTimeoutError
-    return error(
+    if failure.kind == "stuck":
+        return StuckCollectiveError(
+            f"{where}: {_what_happened(failure)}{output}",
+            task=task,
+            rank=failure.rank,
+            node=failure.node,
+            whereabouts={place.rank: place.text for place in failure.whereabouts},
+        )
+    if failure.kind == "timeout":
+        return TaskTimeoutError(
+            f"{where}: {_what_happened(failure)}{output}",
+            task=task,
+            rank=failure.rank,
+            node=failure.node,
+            output=failure.output,
+            whereabouts={place.rank: place.text for place in failure.whereabouts},
+        )
+    return RankDiedError(
         f"{where}: {_what_happened(failure)}.{output}",
         task=task,
         rank=failure.rank,
@@ -66,4 +84,6 @@ def failure_event(error: TaskError, failure: Failure) -> dict[str, Any]:
 
 
 def _what_happened(failure: Failure) -> str:
-    return f"{failure.message}; ranks still running: {list(failure.late)}" if failure.late else failure.message
+    late = f"; ranks still running: {list(failure.late)}" if failure.late else ""
+    where = f". Where its ranks were:\n{described(failure.whereabouts)}" if failure.whereabouts else ""
+    return f"{failure.message}{late}{where}"

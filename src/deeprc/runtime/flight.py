@@ -12,9 +12,10 @@ from typing import Literal
 
 from deeprc.runtime.messages import Failure, GangFinished, GangStarted, RankPlace
 from deeprc.runtime.scheduler import Placement, Seat
+from deeprc.runtime.whereabouts import Whereabouts
 
 # What explains a failure comes first: exceptions follow from deaths, and deaths from the loss of a node.
-_WEIGHT = {"cold": 0, "lost": 1, "memory": 2, "died": 2, "timeout": 4, "raised": 5}
+_WEIGHT = {"cold": 0, "lost": 1, "memory": 2, "died": 2, "timeout": 4, "stuck": 4, "raised": 5}
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Flight:
         self.peak_memory_bytes = 0
         self.parts: dict[str, Part] = {}
         self._failures: list[Failure] = []
+        self._whereabouts: tuple[Whereabouts, ...] = ()
         first = 0
         for node, seats in placement.by_node().items():
             self.parts[node] = Part(len(self.parts), first, seats)
@@ -88,8 +90,9 @@ class Flight:
         self._failures.append(failure)
         self.seconds = max(self.seconds, seconds)
 
-    def ended(self, node: str) -> None:
-        """Note that a part has been ended for what happened elsewhere."""
+    def ended(self, node: str, whereabouts: tuple[Whereabouts, ...] = ()) -> None:
+        """Note that a part has been ended for what happened elsewhere, and where its ranks were."""
+        self._whereabouts += whereabouts
         if self.parts[node].state != "failed":
             self.parts[node].state = "ended"
 
@@ -106,10 +109,17 @@ class Flight:
     def blamed(self) -> Failure:
         """The failure that explains the others; of equals, the first that was heard."""
         worst = min(self._failures, key=_weight)
-        if worst.kind != "timeout":
+        if worst.kind not in ("timeout", "stuck"):
             return worst
         late = sorted(rank for failure in self._failures for rank in failure.late)
-        return replace(min(_of_kind(self._failures, "timeout"), key=lambda failure: failure.rank), late=tuple(late))
+        places = [place for failure in self._failures for place in failure.whereabouts]
+        first = min(_of_kind(self._failures, worst.kind), key=lambda failure: failure.rank)
+        return replace(first, late=tuple(late), whereabouts=(*places, *self._whereabouts))
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a part has failed since its ranks wait for those of another."""
+        return bool(_of_kind(self._failures, "stuck"))
 
 
 def _weight(failure: Failure) -> int:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from deeprc.runtime.messages import Failure, RankRaised, RunGang
 from deeprc.runtime.rank_memory import gibibytes
 from deeprc.runtime.rank_process import RankProcess, describe_exit
+from deeprc.runtime.whereabouts import RETURNED, Whereabouts, located, ranks_in_words
+
+# How the errors read that torch.distributed raises when a peer has hung up.
+_HUNG_UP = ("closed by peer", "reset by peer", "roken pipe")
 
 
 @dataclass
@@ -23,7 +28,10 @@ class Gang:
     # The cores of each rank; of a task that was sent ahead, those of the task before it.
     cores: tuple[tuple[int, ...], ...]
     results: dict[int, bytes | None] = field(default_factory=dict)
+    raised_at: dict[int, Whereabouts] = field(default_factory=dict)
     failure: Failure | None = None
+    # Whether ranks are being asked where they are, after which the failure will be told.
+    asking: bool = False
     started: float | None = None
 
     def rank_of(self, process: RankProcess) -> int:
@@ -56,11 +64,16 @@ class Gang:
 
     def raised(self, process: RankProcess, error: RankRaised) -> None:
         """Note an exception; the first of a gang is the cause, those of its peers follow from it."""
+        rank = self.rank_of(process)
+        place = located(rank, self.node, error.frames, self.order.backend)
+        self.raised_at[rank] = place
+        if self.failure is None and self.results and place.waits and any(text in error.message for text in _HUNG_UP):
+            self.stuck((place, *(Whereabouts(rank, self.node, RETURNED) for rank in self.results)))
         if self.failure is None:
             self.failure = Failure(
                 kind="raised",
                 message=error.message,
-                rank=self.rank_of(process),
+                rank=rank,
                 node=self.node,
                 traceback=error.traceback,
                 output=process.last_output(),
@@ -68,7 +81,7 @@ class Gang:
 
     def died(self, process: RankProcess, last_words: str = "") -> None:
         """Note a death; it outranks exceptions, which peers raise when a collective loses a rank."""
-        if self.failure is not None and self.failure.kind != "raised":
+        if self.failure is not None and self.failure.kind not in ("raised", "stuck"):
             return
         signal, how = describe_exit(process.exit_code)
         self.failure = Failure(
@@ -105,6 +118,28 @@ class Gang:
             output=self.ranks[late[0] - self.order.ranks[0]].last_output(),
             late=tuple(late),
         )
+
+    def stuck(self, places: Sequence[Whereabouts]) -> None:
+        """Note that ranks wait for one that has returned."""
+        waiting = sorted(place.rank for place in places if place.waits)
+        returned = sorted(place.rank for place in places if place.text == RETURNED)
+        peers = ranks_in_words(returned) if returned else "ranks on other nodes"
+        verb = "has" if len(returned) == 1 else "have"
+        self.failure = Failure(
+            kind="stuck",
+            message=f"waits in vain for {peers}, which {verb} returned",
+            rank=waiting[0],
+            node=self.node,
+            output=self.ranks[waiting[0] - self.order.ranks[0]].last_output(),
+            whereabouts=tuple(places),
+        )
+
+    def locate(self, places: tuple[Whereabouts, ...]) -> None:
+        """Note where the ranks were when it failed."""
+        if self.failure is not None and self.failure.kind == "stuck" and any(place.waits for place in places):
+            self.stuck(places)
+        elif self.failure is not None:
+            self.failure = replace(self.failure, whereabouts=places)
 
     def cold(self) -> None:
         """Note that the warm MPI world which the driver named is not there any more."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from deeprc.runtime.whereabouts import Frame, Whereabouts
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -134,10 +136,14 @@ class ReleaseGang:
 
 @dataclass(frozen=True)
 class EndGang:
-    """Driver to agents: another part of the gang has failed; end yours, and say so by `GangFailed` or `GangEnded`."""
+    """Driver to agents: another part of the gang has failed; end yours, and say so by `GangFailed` or `GangEnded`.
+
+    `ask`: find out first where its ranks are.
+    """
 
     task: str
     attempt: int
+    ask: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,7 @@ class GangEnded:
 
     task: str
     attempt: int
+    whereabouts: tuple[Whereabouts, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -235,7 +242,7 @@ class Failure:
     "cold": a warm MPI world had lost a rank before the task began; the task is to be started again.
     """
 
-    kind: Literal["raised", "died", "timeout", "memory", "lost", "cold"]
+    kind: Literal["raised", "died", "timeout", "stuck", "memory", "lost", "cold"]
     message: str
     rank: int
     node: str
@@ -247,6 +254,8 @@ class Failure:
     memory_limit_bytes: int = 0
     # Of a timeout: the ranks that had not returned.
     late: tuple[int, ...] = ()
+    # Of a timeout, and of ranks that waited in vain: where each rank was.
+    whereabouts: tuple[Whereabouts, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -258,6 +267,18 @@ class GangFailed:
     seconds: float
     failure: Failure
     then: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class PartReturned:
+    """Agent to driver, and on to the gang's other agents: ranks here have returned, and wait for the others.
+
+    `entered` is how many collectives they have entered: a rank that is in a later one waits in vain.
+    """
+
+    task: str
+    attempt: int
+    entered: int
 
 
 @dataclass(frozen=True)
@@ -299,11 +320,12 @@ class RankReturned(NamedTuple):
 
 @dataclass(frozen=True)
 class RankRaised:
-    """Rank to agent: the function raised."""
+    """Rank to agent: the function raised. `frames` is where, innermost first."""
 
     message: str
     traceback: str
     error: str = ""
+    frames: tuple[Frame, ...] = ()
 
 
 @dataclass(frozen=True)

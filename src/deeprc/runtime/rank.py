@@ -24,7 +24,9 @@ from deeprc.runtime.devices import pin
 from deeprc.runtime.family import adopt_orphans, has_children
 from deeprc.runtime.messages import Assignment, JournalEvent, PickledFunction, RankRaised, Shared
 from deeprc.runtime.packing import packed
+from deeprc.runtime.rank_page import clear_page, function_ended, offer_page
 from deeprc.runtime.told import Told
+from deeprc.runtime.whereabouts import Frame
 from deeprc.runtime.zygote import die_with_parent
 from deeprc.spec.signature import communicator_parameter, placed_communicator
 
@@ -38,6 +40,7 @@ _statm: int | None = None
 def serve(channel: Connection, run_directory: Path) -> None:
     """Do assignments until the agent closes the channel."""
     faulthandler.enable()
+    offer_page()
     adopt_orphans()
     _reseed()
     set_dataset_root(run_directory / "datasets")
@@ -64,8 +67,9 @@ def _perform(
         result = _call(assignment, functions, channel)
         return _packed(assignment, result, run_directory), _held_bytes(), has_children()
     except BaseException as error:
-        return RankRaised(_one_line(error), _users_traceback(error), type(error).__name__)
+        return RankRaised(_one_line(error), _users_traceback(error), type(error).__name__, _frames(error))
     finally:
+        clear_page()
         set_sink(None)
         # A log on a full disk is no reason for the rank to die.
         with contextlib.suppress(OSError):
@@ -104,7 +108,9 @@ def _call(assignment: Assignment, functions: _Functions, channel: Connection) ->
     comm = _connected(assignment, channel)
     try:
         args, kwargs = placed_communicator(function, parameter, comm, args, kwargs)
-        return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+        function_ended()
+        return result
     finally:
         # After an exception peers may be gone; the agent ends this rank, so nothing leaks by not closing.
         if sys.exc_info()[0] is None:
@@ -179,6 +185,12 @@ def _users_traceback(error: BaseException) -> str:
     while frames is not None and frames.tb_frame.f_code.co_filename == __file__ and frames.tb_next:
         frames = frames.tb_next
     return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _frames(error: BaseException) -> tuple[Frame, ...]:
+    """The stack on which an exception was raised, innermost first."""
+    stack = traceback.walk_tb(error.__traceback__)
+    return tuple(Frame(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in stack)[::-1]
 
 
 def _one_line(error: BaseException) -> str:

@@ -237,6 +237,7 @@ class RankPool:
         rank.retired = True
         self._loop.unwatch(rank.channel.fileno())
         rank.channel.close()
+        rank.page.close()
         if rank.world is not None:
             rank.world.close()
         for pool in self._idle.values():

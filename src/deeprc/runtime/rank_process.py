@@ -12,6 +12,7 @@ from deeprc.runtime.family import descendants
 from deeprc.runtime.messages import Profile
 from deeprc.runtime.plain_world import PlainWorld
 from deeprc.runtime.pmi_server import PmiServer
+from deeprc.runtime.rank_page import PageReader
 from deeprc.runtime.told import Told
 
 _TAIL_BYTES = 4096
@@ -34,6 +35,7 @@ class RankProcess:
     unfit: str | None = None
     log_offset: int = 0
     told: Told = field(default_factory=Told)
+    page: PageReader = field(default_factory=PageReader)
     children: list[int] = field(default_factory=list)
     held_at_first: int | None = None
     held_bytes: int = 0
