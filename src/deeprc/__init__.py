@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deeprc.bridge import Dataset as Dataset
+    from deeprc.bridge import checkpoint_dir as checkpoint_dir
+    from deeprc.bridge import stopping as stopping
     from deeprc.communicator import Communicator as Communicator
     from deeprc.errors import DeepRCError as DeepRCError
+    from deeprc.errors import TaskStoppedError as TaskStoppedError
     from deeprc.journal import ForecastPlot as ForecastPlot
     from deeprc.journal import Hydrograph as Hydrograph
     from deeprc.journal import MetricTable as MetricTable
@@ -47,6 +50,8 @@ _HOMES = {
     "Pipeline": "deeprc.spec",
     "Session": "deeprc.runtime",
     "Table": "deeprc.table",
+    "TaskStoppedError": "deeprc.errors",
+    "checkpoint_dir": "deeprc.bridge",
     "concat": "deeprc.table",
     "from_arrow": "deeprc.table",
     "from_numpy": "deeprc.table",
@@ -61,6 +66,7 @@ _HOMES = {
     "scan_ipc": "deeprc.table",
     "scan_ndjson": "deeprc.table",
     "scan_parquet": "deeprc.table",
+    "stopping": "deeprc.bridge",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 

@@ -164,6 +164,16 @@ class DependencyFailedError(TaskError):
     """A task was cancelled because one that it needs did not finish."""
 
 
+class TaskStoppedError(TaskError):
+    """A task has not been done because its run stops; `deeprc run --resume` does it, from its checkpoint if it has one.
+
+    A task's own function raises it, once it has written one: `raise rc.TaskStoppedError("after epoch 3")`.
+    """
+
+    def __init__(self, message: str = "it has been stopped", *, task: str = "") -> None:
+        super().__init__(message, task=task)
+
+
 class AgentLostError(TaskError):
     """The agent of a node went away, and with it the ranks it held."""
 

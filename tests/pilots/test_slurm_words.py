@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deeprc.errors import ResourceError, SpecError
-from deeprc.pilots import slurm
+from deeprc.pilots import slurm, slurm_submission
 from deeprc.runtime.pilot import Allocation
 from deeprc.runtime.scheduler import Node
 from deeprc.spec import SessionSpec
@@ -150,12 +150,12 @@ def test_a_step_is_found_by_its_name() -> None:
 
 def test_a_run_asks_for_whole_nodes_unless_it_asks_for_less() -> None:
     """Options of sbatch from what a session says; the user's own come last, and may take ours away."""
-    whole = slurm.submission_options("run", SessionSpec())
+    whole = slurm_submission.submission_options("run", SessionSpec())
     assert {"--nodes=1", "--exclusive", "--requeue", "--no-kill"} <= {*whole}
     asked = SessionSpec(
         nodes=4, cores=8, gpus=2, memory_bytes="4GiB", time_s="1-12:00:00", options={"qos": "x", "requeue": False}
     )
-    some = slurm.submission_options("run", asked)
+    some = slurm_submission.submission_options("run", asked)
     assert {"--nodes=4", "--cpus-per-task=8", "--gres=gpu:2", "--mem=4096M", "--time=1-12:00:00", "--qos=x"} <= {*some}
     assert not {"--exclusive", "--requeue"} & {*some}
 
@@ -164,12 +164,14 @@ def test_a_run_asks_for_whole_nodes_unless_it_asks_for_less() -> None:
 def test_options_under_which_a_run_could_not_be_followed_are_refused(option: str) -> None:
     """And those that the session's fields say."""
     with pytest.raises(SpecError, match="options: "):
-        slurm.submission_options("run", SessionSpec(options={option: "1"}))
+        slurm_submission.submission_options("run", SessionSpec(options={option: "1"}))
 
 
 def test_a_script_quotes_what_a_shell_would_take_apart() -> None:
     """The command takes the shell's place, so that signals reach it."""
-    script = slurm.batch_script(["python", "a b.py", "$(rm x)"], {"PYTHONPATH": "/a b"}, ["sbatch", "job.sh"])
+    script = slurm_submission.batch_script(
+        ["python", "a b.py", "$(rm x)"], {"PYTHONPATH": "/a b"}, ["sbatch", "job.sh"]
+    )
     assert script.startswith("#!/bin/bash\n")
     assert "export PYTHONPATH='/a b'\n" in script
     assert script.endswith("exec python 'a b.py' '$(rm x)'\n")
@@ -178,20 +180,20 @@ def test_a_script_quotes_what_a_shell_would_take_apart() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(60, "0-00:01:00"), (7200, "0-02:00:00"), (129661, "1-12:01:01")])
 def test_durations_are_written_as_slurm_reads_them(seconds: float, text: str) -> None:
     """Days, hours, minutes, seconds."""
-    assert slurm.walltime(seconds) == text
+    assert slurm_submission.walltime(seconds) == text
 
 
 @pytest.mark.parametrize(("text", "job"), [("12\n", "12"), ("12;cluster\n", "12"), ("warning\n12\n", "12")])
 def test_the_id_of_a_submitted_job_is_read(text: str, job: str) -> None:
     """With the cluster's name, and behind what a site's plugins say."""
-    assert slurm.parse_submission(text) == job
+    assert slurm_submission.parse_submission(text) == job
 
 
 @pytest.mark.parametrize("text", ["", "sbatch: hello"])
 def test_no_id_is_refused_with_what_sbatch_said(text: str) -> None:
     """Rather than following nothing."""
     with pytest.raises(ResourceError, match="no job id"):
-        slurm.parse_submission(text)
+        slurm_submission.parse_submission(text)
 
 
 @pytest.mark.parametrize(
@@ -210,5 +212,5 @@ def test_how_a_job_ended_is_told_in_words(
 ) -> None:
     """The exit code is the command's, or there is none because Slurm ended it."""
     text = f"JobId=3 JobState={state} Reason=None ExitCode={exit_code}:{signal}"
-    assert slurm.outcome(slurm.parse_job(text))[0] == code
-    assert words in slurm.outcome(slurm.parse_job(text))[1]
+    assert slurm_submission.outcome(slurm.parse_job(text))[0] == code
+    assert words in slurm_submission.outcome(slurm.parse_job(text))[1]

@@ -1,5 +1,6 @@
 """Datasets: Arrow files that the next task maps into memory, as Polars, Arrow, NumPy, PyTorch or TensorFlow data."""
 
+from deeprc.bridge.checkpoints import checkpoint_dir, checkpoint_part, checkpoints_of, set_checkpoints, stopping
 from deeprc.bridge.dataset import Dataset
 from deeprc.bridge.ledger import LedgerEntry
 from deeprc.bridge.parts import Part
@@ -12,11 +13,16 @@ __all__ = [
     "LedgerEntry",
     "Part",
     "Windows",
+    "checkpoint_dir",
+    "checkpoint_part",
+    "checkpoints_of",
     "dataset_root",
     "memory_budget",
     "scratch",
     "scratch_of",
+    "set_checkpoints",
     "set_dataset_root",
     "set_memory_budget",
     "set_scratch",
+    "stopping",
 ]

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
-from deeprc.cli.notices import ends_in_order
+from deeprc.cli.notices import ends_in_order, stops_when_told
 from deeprc.cli.progress import Progress
 from deeprc.cli.views import console_for_results, failures, result_table, view_for
 from deeprc.spec import Pipeline
+
+# EX_TEMPFAIL of sysexits.h: to be tried again.
+STOPPED = 75
+_GRACE_S = 90.0
+
+# Given what stops a run within so many seconds: that is called while the context is open, when it is time.
+Watch = Callable[[Callable[[float], None]], AbstractContextManager[None]]
+
+
+@contextmanager
+def told_by_signal(stop: Callable[[float], None]) -> Iterator[None]:
+    """Stop the run at SIGUSR1."""
+    with stops_when_told(lambda: stop(_GRACE_S)):
+        yield
 
 
 def execute(
@@ -19,8 +35,9 @@ def execute(
     resume: Path | None = None,
     out: Path | None = None,
     console: Console | None = None,
+    watch: Watch = told_by_signal,
 ) -> int:
-    """Run every task; return the exit code: 0 if all succeeded, else 1.
+    """Run every task; return the exit code: 0 if all succeeded, `STOPPED` if it was told to stop before, else 1.
 
     `report.html` and `summary.json` go to `out`, or else to the run's directory, whatever the outcome.
 
@@ -44,12 +61,14 @@ def execute(
         name=pipeline.name,
     )
     try:
-        with ends_in_order(), view_for(console, progress) as view, session:
+        with ends_in_order(), watch(session.stop), view_for(console, progress) as view, session:
             session.subscribe(view.show)
             for future in session.run(pipeline).values():
                 future.exception()
     finally:
         tell_outcome(console, progress, session.run_directory, out)
+    if session.stopped_tasks:
+        return STOPPED
     return 0 if progress.all_succeeded else 1
 
 

@@ -1,10 +1,10 @@
-"""Signals to a run: to end in good order."""
+"""Signals to a run: to end in good order, at once or soon."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -20,6 +20,19 @@ def ends_in_order() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def stops_when_told(stop: Callable[[], None]) -> Iterator[None]:
+    """Within it SIGUSR1, as batch systems send it some time before a job's limit, calls `stop`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGUSR1, lambda *_: stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -36,13 +36,17 @@ def run(
     account: submission.Account = None,
     qos: submission.Qos = None,
     sbatch_option: submission.SbatchOptions = None,
+    stop_before: submission.StopBefore = None,
+    requeues: submission.Requeues = None,
     detach: submission.Detach = False,
 ) -> None:
     """Run a pipeline: all of it is checked, then its tasks run, then its report is written.
 
     With --on slurm on a login node a job is submitted and followed; Ctrl-C cancels it.
 
-    Exit code: 0 all tasks succeeded, 1 some did not, 2 refused before any work, 130 interrupted.
+    Before a job's time limit, or at SIGUSR1, the run stops, to be resumed.
+
+    Exit code: 0 all tasks succeeded, 1 some did not, 2 refused before any work, 75 stopped, 130 interrupted.
     """
     from deeprc.cli.runs import find_run, pipeline_of
     from deeprc.spec import load_pipeline
@@ -54,6 +58,8 @@ def run(
         time=time,
         options={"partition": partition, "account": account, "qos": qos},
         sbatch_options=sbatch_option,
+        stop_before=stop_before,
+        requeues=requeues,
     )
     earlier = None if resume is None else find_run(resume)
     if pipeline is not None:

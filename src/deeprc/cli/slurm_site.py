@@ -25,7 +25,8 @@ def slurm_findings(probe: Probe) -> Iterator[Finding]:
 
 def _job(probe: Probe, identifier: str) -> Finding:
     from deeprc.errors import ResourceError
-    from deeprc.pilots.slurm import parse_job, walltime
+    from deeprc.pilots.slurm import parse_job
+    from deeprc.pilots.slurm_submission import walltime
 
     try:
         job = parse_job(probe.output(["scontrol", "show", "job", "--details", identifier]))

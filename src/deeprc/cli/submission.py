@@ -21,6 +21,14 @@ SbatchOptions = Annotated[
     list[str] | None,
     typer.Option("--sbatch-option", metavar="NAME=VALUE", help="Any other option of sbatch; may be repeated."),
 ]
+StopBefore = Annotated[
+    str | None,
+    typer.Option("--stop-before", metavar="T", help="How long before the time limit the run stops; default: 2m."),
+]
+Requeues = Annotated[
+    int | None,
+    typer.Option(min=0, help="How often a job stopped so goes back into the queue by itself; default: 10."),
+]
 Detach = Annotated[bool, typer.Option("--detach", help="Submit the job and do not follow it.")]
 
 
@@ -32,6 +40,8 @@ def asked_session(
     time: str | None,
     options: Mapping[str, str | None],
     sbatch_options: list[str] | None,
+    stop_before: str | None = None,
+    requeues: int | None = None,
 ) -> dict[str, Any]:
     """Fields of a SessionSpec as the command line gives them; None where it says nothing.
 
@@ -47,7 +57,15 @@ def asked_session(
         raise SpecError(f"--time {error}, or as Slurm writes it, '2:00:00'") from None
     given = {name: value for name, value in options.items() if value is not None}
     given |= parse_settings(sbatch_options or [], option="--sbatch-option")
-    return {"pilot": pilot, "cores": cores, "nodes": nodes, "time_s": time_s, "options": given or None}
+    return {
+        "pilot": pilot,
+        "cores": cores,
+        "nodes": nodes,
+        "time_s": time_s,
+        "stop_before_s": stop_before,
+        "requeues": requeues,
+        "options": given or None,
+    }
 
 
 def run_or_submit(
@@ -66,6 +84,7 @@ def run_or_submit(
         KeyboardInterrupt: the run, or the job, has been ended.
     """
     from deeprc.cli.execution import execute
+    from deeprc.cli.job_run import run_in_job
     from deeprc.pilots import slurm_job
 
     job = slurm_job.inside_a_job()
@@ -74,12 +93,8 @@ def run_or_submit(
     if detach or asked.get("time_s") or asked.get("options"):
         why = f"this is job {job} already" if job else f"the pilot {pipeline.session.pilot!r} submits none"
         raise SpecError(f"--time, --detach and options of sbatch are for a job that is submitted, and {why}")
-    if job and run_directory and slurm_job.restarts():
-        # Slurm has started the job again: what had finished is used, the rest runs in a directory of its own.
-        earlier = slurm_job.current_directory(run_directory)
-        fresh = slurm_job.restart_directory(run_directory)
-        resume = earlier if (earlier / "events.jsonl").exists() else resume
-        return execute(pipeline, run_directory=fresh, resume=resume, out=out or run_directory)
+    if job:
+        return run_in_job(pipeline, job, run_directory=run_directory, resume=resume, out=out)
     return execute(pipeline, run_directory=run_directory, resume=resume, out=out)
 
 
@@ -110,7 +125,8 @@ def follow(job: str, run_directory: Path, out: Path | None, console: Console) ->
     from deeprc.cli.progress import Progress
     from deeprc.cli.views import view_for
     from deeprc.pilots import slurm_job
-    from deeprc.pilots.slurm import Job, outcome
+    from deeprc.pilots.slurm import Job
+    from deeprc.pilots.slurm_submission import outcome
 
     progress, ended = Progress(), None
     try:

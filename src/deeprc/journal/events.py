@@ -21,6 +21,7 @@ fields below. Readers must ignore fields they do not know.
 | transfer | task, rank, dataset, column, to, mode ("shared", "copied"), bytes, reason |
 | exchange | task, rank, operator, bytes_sent, bytes_received, seconds |
 | artifact | task, type, path (in the run directory) |
+| checkpoint | task, rank, path (the folder of a task that uses it) |
 | warning | task, rank, message |
 
 `to` of a transfer is "torch", "tensorflow", "polars", "arrow" or "numpy". `slot` numbers the node's cores from 0: the
@@ -48,6 +49,7 @@ EventKind = Literal[
     "transfer",
     "exchange",
     "artifact",
+    "checkpoint",
     "warning",
 ]
 KINDS: frozenset[str] = frozenset(get_args(EventKind))

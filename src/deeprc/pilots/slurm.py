@@ -6,15 +6,13 @@ Formats are those of `scontrol`, `squeue`, `sinfo` and `srun` of Slurm 20.11 and
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from deeprc.errors import ResourceError, SpecError
+from deeprc.errors import ResourceError
 from deeprc.runtime.pilot import Allocation
 from deeprc.runtime.scheduler import Node
-from deeprc.spec import SessionSpec
 
 MIB = 1024**2
 # Of the variables that Slurm sets for a job's processes, those that tell libraries nothing wrong. The others say how
@@ -259,114 +257,3 @@ def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name in _HARMLESS or not name.startswith(_LAUNCHER_PREFIXES)
     }
-
-
-# --- a job of our own
-
-# What a session's own fields say, or what following the job depends on.
-_OURS = {
-    "nodes": "nodes",
-    "time": "time",
-    "mem": "memory",
-    "cpus-per-task": "cores",
-    "gres": "gpus",
-    "ntasks": "nodes",
-    "ntasks-per-node": "nodes",
-    "output": "run_dir",
-    "chdir": "the directory you are in",
-}
-_IMPOSSIBLE = ("array", "wrap", "wait", "parsable", "test-only", "hold", "error")
-
-
-def submission_options(name: str, asked: SessionSpec) -> list[str]:
-    """The options of sbatch for a run: one task's place on each node, whole nodes unless cores are asked for.
-
-    Raises:
-        SpecError: an option that the session's own fields say, or under which the run could not be followed.
-    """
-    own = asked.options or {}
-    for option in own:
-        if option in _OURS:
-            raise SpecError(f"options: {option!r} is said by {_OURS[option]!r} of the session, or of the command line")
-        if option in _IMPOSSIBLE or not re.fullmatch(r"[a-z][a-z0-9-]+", option):
-            raise SpecError(f"options: {option!r} cannot be given: a run is one job, followed by its log and journal")
-    options: dict[str, str | int | bool] = {
-        "job-name": name,
-        "nodes": asked.nodes or 1,
-        "ntasks-per-node": 1,
-        "open-mode": "append",
-        "requeue": True,
-        "no-kill": True,
-    }
-    if asked.time_s is not None:
-        options["time"] = walltime(asked.time_s)
-    if asked.cores is None:
-        options["exclusive"] = True
-    else:
-        options["cpus-per-task"] = asked.cores
-    if asked.memory_bytes is not None:
-        options["mem"] = f"{-(-asked.memory_bytes // MIB)}M"
-    if asked.gpus:
-        options["gres"] = f"gpu:{asked.gpus}"
-    return [_option(option, value) for option, value in {**options, **own}.items() if value is not False]
-
-
-def _option(name: str, value: str | int | bool) -> str:
-    return f"--{name}" if value is True else f"--{name}={value}"
-
-
-def walltime(seconds: float) -> str:
-    """ "1-12:00:00": how Slurm writes a duration."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    return f"{days}-{hours:02}:{minutes:02}:{rest:02}"
-
-
-def batch_script(command: Iterable[str], environment: Mapping[str, str], submitted_by: Iterable[str]) -> str:
-    """The job: `command` takes the shell's place, so that Slurm's signals reach it."""
-    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())
-    return f"""\
-#!/bin/bash
-# Submitted by: {shlex.join(submitted_by)}
-{exports}
-exec {shlex.join(command)}
-"""
-
-
-def parse_submission(text: str) -> str:
-    """The job's id, of `sbatch --parsable`: "12" or "12;cluster".
-
-    Raises:
-        ResourceError: there is none.
-    """
-    identifier = text.strip().splitlines()[-1].partition(";")[0] if text.strip() else ""
-    if not identifier.isdigit():
-        raise ResourceError(f"sbatch gave no job id, but: {text.strip() or 'nothing'}")
-    return identifier
-
-
-def forgotten(identifier: str) -> Job:
-    """A job that ended so long ago that the controller does not know it any more."""
-    return Job(identifier, "FORGOTTEN", "None", 0, 0, 0, False, None, ())
-
-
-def outcome(job: Job) -> tuple[int | None, str]:
-    """The exit code of a job's command, None if Slurm ended the job; and how it ended, in words."""
-    if job.state == "COMPLETED":
-        return 0, "completed"
-    if job.state == "FAILED" and job.signal == 0:
-        return job.exit_code, f"ended with exit code {job.exit_code}"
-    told = {
-        "TIMEOUT": "ran into its time limit",
-        "CANCELLED": "was cancelled",
-        "NODE_FAIL": "lost the node that it was started on",
-        "OUT_OF_MEMORY": "was ended for using more memory than it holds",
-        "PREEMPTED": "had to give way to another job",
-        "BOOT_FAIL": "could not be started",
-        "DEADLINE": "could not be started before its deadline",
-        "FAILED": f"was ended by signal {job.signal}",
-    }
-    words = told.get(job.state, "ended")
-    reason = "" if job.reason in ("None", "", job.state) else f", reason {job.reason}"
-    return None, f"{words} (Slurm: {job.state}{reason})"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def main() -> None:
     log = os.open(Path(run_directory) / "logs" / f"agent-{node}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    # A script may ask for it without "B:", that is for every process of the job; its run tells the agents.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     agent = [sys.executable, "-m", "deeprc.runtime.agent", run_directory, node, cores]
     os.execve(sys.executable, agent, without_launcher(os.environ))
 

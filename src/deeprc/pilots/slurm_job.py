@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deeprc.bridge import checkpoints_of
 from deeprc.errors import ResourceError
 from deeprc.journal import EventTail, new_run_directory, write_json
 from deeprc.journal.events import Event
-from deeprc.pilots.slurm import Job, batch_script, forgotten, parse_job, parse_submission, submission_options
+from deeprc.pilots.slurm import Job, parse_job
 from deeprc.pilots.slurm_pilot import slurm_says
+from deeprc.pilots.slurm_submission import batch_script, forgotten, parse_submission, submission_options
 from deeprc.spec import Pipeline, dump_pipeline
 
 PIPELINE_FILE = "pipeline.yaml"
@@ -89,6 +91,17 @@ def restarts() -> int:
 def restart_directory(run_directory: Path) -> Path:
     """Where the run goes on after that."""
     return run_directory / "restarts" / str(restarts())
+
+
+def begin_restart(run_directory: Path) -> Path:
+    """The directory of a restart, which shares the checkpoints of the starts before."""
+    directory, shared = restart_directory(run_directory), checkpoints_of(run_directory)
+    for path in (directory, shared):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own = checkpoints_of(directory)
+    if not own.exists():
+        own.symlink_to(shared)
+    return directory
 
 
 def current_directory(run_directory: Path) -> Path:

@@ -42,12 +42,14 @@ from deeprc.runtime.messages import (
     RankPlace,
     RankRaised,
     RankReturned,
+    RankStopped,
     Recall,
     ReleaseGang,
     Returned,
     RunGang,
     Shared,
     Shutdown,
+    StopSoon,
     WorldEnds,
     WorldFence,
     WorldValues,
@@ -106,6 +108,7 @@ class Agent:
         self._told = Told()
         self._heard_driver = time.monotonic()
         self._run_has_ended = False
+        self._stops = False
         self._flush_is_due = False
 
     def run(self) -> None:
@@ -178,10 +181,10 @@ class Agent:
                         self._hear_of_gang(gang, message)
                 case EndGang():
                     self._end_gang(message)
-                case WorldValues():
-                    self._pool.complete_fence(message.world, message.values)
-                case WorldEnds():
-                    self._pool.end_world(message.world)
+                case StopSoon():
+                    self._stop_soon()
+                case WorldValues() | WorldEnds():
+                    self._hear_of_world(message)
                 case Shutdown():
                     self._end_run()
 
@@ -195,6 +198,12 @@ class Agent:
                 self._stuck_watch.returned_elsewhere(gang, message.entered)
             case ReleaseGang():
                 self._release(gang)
+
+    def _hear_of_world(self, message: WorldValues | WorldEnds) -> None:
+        if isinstance(message, WorldValues):
+            self._pool.complete_fence(message.world, message.values)
+        else:
+            self._pool.end_world(message.world)
 
     def _take(self, order: RunGang) -> None:
         order = order._replace(function=self._told.completed(order.function))
@@ -247,6 +256,15 @@ class Agent:
             table_bytes=order.table_bytes,
         )
         self._tell(process, tuple(assignment))
+        if self._stops:
+            self._tell(process, StopSoon())
+
+    def _stop_soon(self) -> None:
+        """Tell the ranks at work, and from now on all that begin, that the run stops."""
+        self._stops = True
+        for gang in self._gangs.values():
+            for process in gang.ranks:
+                self._tell(process, StopSoon())
 
     def _cores_for(self, order: RunGang, here: int) -> tuple[int, ...]:
         """Where a rank is pinned. One that is alone with one thread may run on any core of the node.
@@ -257,7 +275,7 @@ class Agent:
             return self._real_cores
         return tuple(self._real_cores[core] for core in order.cores[here])
 
-    def _tell(self, process: RankProcess, message: tuple[Any, ...] | Shared) -> None:
+    def _tell(self, process: RankProcess, message: tuple[Any, ...] | Shared | StopSoon) -> None:
         try:
             process.channel.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
         except OSError:
@@ -303,6 +321,9 @@ class Agent:
                 self._record(message.kind, **message.fields)
             case tuple() if gang:
                 self._rank_returned(gang, process, RankReturned._make(message))
+            case RankStopped() if gang:
+                gang.stopped = message.message
+                self._rank_returned(gang, process, RankReturned(None, process.held_at_first or 0))
             case Shared() if gang:
                 if gang.order.spans_nodes:
                     self._wire.send(GangShares(gang.order.task, gang.order.attempt, message.value))
@@ -349,7 +370,9 @@ class Agent:
             self._release(gang)
         seconds, then = gang.seconds, self._pass_on(gang)
         results, peak = gang.packed_results(), gang.peak_memory_bytes
-        self._wire.send(GangFinished(order.task, order.attempt, seconds, results, peak, time.time(), then))
+        self._wire.send(
+            GangFinished(order.task, order.attempt, seconds, results, peak, time.time(), then, gang.stopped)
+        )
         self._start_next(then, gang.cores)
 
     def _release(self, gang: Gang) -> None:

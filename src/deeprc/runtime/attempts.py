@@ -286,6 +286,9 @@ class Attempts:
 
     def _finished(self, task: Task, flight: Flight) -> None:
         self._scheduler.release(task.name)
+        if flight.stopped is not None:
+            self._tasks.stop(task, f"it has stopped with a checkpoint: {flight.stopped}")
+            return
         self._ahead.took(task.kind, flight.seconds)
         try:
             result, value = merged_result(flight.results())

@@ -14,7 +14,7 @@ from deeprc.runtime.attempts import Attempts
 from deeprc.runtime.future import Future
 from deeprc.runtime.liveness import HEARTBEAT_S, Liveness
 from deeprc.runtime.loop import Loop
-from deeprc.runtime.messages import Heartbeat, Hello, JournalEvent, Prepare, Profile, Shutdown
+from deeprc.runtime.messages import Heartbeat, Hello, JournalEvent, Prepare, Profile, Shutdown, StopSoon
 from deeprc.runtime.pilot import Pilot
 from deeprc.runtime.scheduler import Demand, Node, Scheduler
 from deeprc.runtime.tasks import Task, Tasks
@@ -50,6 +50,8 @@ class Driver:
         self._commands: deque[Callable[[], None]] = deque()
         self._wake_read, self._wake_write = os.pipe()
         self._woken = False
+        # Why no more tasks are started.
+        self._stops = ""
         self._prepared: set[tuple[Profile, tuple[str, ...]]] = set()
         self._listeners: list[Listener] = []
         self._thread = threading.Thread(target=self._run, name="deeprc-driver", daemon=True)
@@ -57,6 +59,10 @@ class Driver:
     @property
     def failed_tasks(self) -> int:
         return self._tasks.failed
+
+    @property
+    def stopped_tasks(self) -> int:
+        return self._tasks.stopped
 
     def start(self) -> None:
         self._thread.start()
@@ -78,6 +84,10 @@ class Driver:
 
     def cancel(self, name: str, reason: str) -> None:
         self._call(lambda: self._cancelled(name, reason))
+
+    def stop(self, reason: str, within_s: float) -> None:
+        """Start no more tasks, tell those that run, and end them after so many seconds."""
+        self._call(lambda: self._stop(reason, within_s))
 
     def record(self, kind: str, **fields: Any) -> None:
         self._call(lambda: self._record(kind, **fields))
@@ -115,13 +125,35 @@ class Driver:
         self._woken = False
         while self._commands:
             self._commands.popleft()()
-        self._attempts.place()
+        self._place()
 
     def _end_turn(self) -> None:
         """Send and write what the turn has led to; what users are told of is in the journal by then."""
         self._socket.flush()
         self._journal.flush()
         self._tasks.tell()
+
+    def _stop(self, reason: str, within_s: float) -> None:
+        if self._stops:
+            return
+        self._stops = reason
+        self._record("warning", message=f"the run stops: {reason}; what runs has {within_s:.0f} s to write checkpoints")
+        self._send(self._liveness.nodes, StopSoon())
+        self._loop.later(within_s, lambda: self._leave(self._tasks.all(), "it had not stopped by itself in time"))
+
+    def _place(self) -> None:
+        """Start what fits; once the run stops, leave all that does not run to a later one."""
+        if self._stops:
+            self._leave([task for task in self._tasks.all() if task.flight is None], self._stops)
+        else:
+            self._attempts.place()
+
+    def _leave(self, tasks: Iterable[Task], reason: str) -> None:
+        for task in tasks:
+            # Gone, if it needed one before it.
+            if task.name in self._tasks:
+                self._attempts.cancel(task)
+                self._tasks.stop(task, reason)
 
     def _shut_down(self) -> None:
         self._send(self._liveness.nodes, Shutdown())
@@ -164,7 +196,7 @@ class Driver:
                     continue
                 case _:
                     self._attempts.hear(node, message)
-        self._attempts.place()
+        self._place()
 
     def _welcome(self, node: str) -> None:
         self._liveness.ready.add(node)
@@ -178,7 +210,7 @@ class Driver:
             if self._liveness.lost(node):
                 self._record("warning", message=f"node {node} is lost: {why}")
                 self._attempts.node_lost(node, why)
-        self._attempts.place()
+        self._place()
 
     def _record(self, kind: str, **fields: Any) -> None:
         event = self._journal.append(kind, **fields)

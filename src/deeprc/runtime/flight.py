@@ -41,6 +41,8 @@ class Flight:
         # When it finished, by the clock of the node that finished last.
         self.clock: dict[str, float] = {}
         self.peak_memory_bytes = 0
+        # What a rank said that has stopped with a checkpoint instead of a result.
+        self.stopped: str | None = None
         self.parts: dict[str, Part] = {}
         self._failures: list[Failure] = []
         self._whereabouts: tuple[Whereabouts, ...] = ()
@@ -79,6 +81,7 @@ class Flight:
         part.state, part.results = "finished", message.results
         self.peak_memory_bytes = max(self.peak_memory_bytes, message.peak_memory_bytes)
         self.seconds = max(self.seconds, message.seconds)
+        self.stopped = self.stopped or message.stopped
         self.clock = {"time": max(message.time, self.clock.get("time", 0.0))}
 
     def results(self) -> tuple[bytes, ...]:

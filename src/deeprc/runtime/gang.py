@@ -32,6 +32,7 @@ class Gang:
     failure: Failure | None = None
     # Whether ranks are being asked where they are, after which the failure will be told.
     asking: bool = False
+    stopped: str | None = None
     started: float | None = None
 
     def rank_of(self, process: RankProcess) -> int:

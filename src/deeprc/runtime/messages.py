@@ -188,6 +188,11 @@ class WorldEnds:
 
 
 @dataclass(frozen=True)
+class StopSoon:
+    """Driver to agents, and on to ranks at work: the run stops; write a checkpoint."""
+
+
+@dataclass(frozen=True)
 class Shutdown:
     """Driver to agent: end everything and leave."""
 
@@ -233,6 +238,8 @@ class GangFinished(NamedTuple):
     time: float = 0.0
     # Which attempt, of those sent ahead, has got the task's core.
     then: tuple[str, int] | None = None
+    # What a rank said that has stopped, having written a checkpoint: there is no result.
+    stopped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -326,6 +333,13 @@ class RankRaised:
     traceback: str
     error: str = ""
     frames: tuple[Frame, ...] = ()
+
+
+@dataclass(frozen=True)
+class RankStopped:
+    """Rank to agent: the function has stopped, in its own words, having written what it needs to go on."""
+
+    message: str
 
 
 @dataclass(frozen=True)

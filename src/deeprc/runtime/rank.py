@@ -16,15 +16,25 @@ from typing import Any
 
 import cloudpickle
 
-from deeprc.bridge import scratch_of, set_dataset_root, set_memory_budget, set_scratch
+from deeprc.bridge import scratch_of, set_checkpoints, set_dataset_root, set_memory_budget, set_scratch
 from deeprc.communicator import Communicator, Rendezvous, connect
+from deeprc.errors import TaskStoppedError
 from deeprc.journal import set_sink
 from deeprc.runtime.calls import filling_in
 from deeprc.runtime.devices import pin
 from deeprc.runtime.family import adopt_orphans, has_children
-from deeprc.runtime.messages import Assignment, JournalEvent, PickledFunction, RankRaised, Shared
+from deeprc.runtime.messages import (
+    Assignment,
+    JournalEvent,
+    PickledFunction,
+    RankRaised,
+    RankStopped,
+    Shared,
+    StopSoon,
+)
 from deeprc.runtime.packing import packed
 from deeprc.runtime.rank_page import clear_page, function_ended, offer_page
+from deeprc.runtime.stop_word import StopWord
 from deeprc.runtime.told import Told
 from deeprc.runtime.whereabouts import Frame
 from deeprc.runtime.zygote import die_with_parent
@@ -48,9 +58,13 @@ def serve(channel: Connection, run_directory: Path) -> None:
     functions = _Functions()
     while True:
         try:
-            assignment = Assignment._make(pickle.loads(channel.recv_bytes()))
+            message = pickle.loads(channel.recv_bytes())
         except EOFError:
             return
+        if isinstance(message, StopSoon):
+            # It has come too late for the task before.
+            continue
+        assignment = Assignment._make(message)
         set_memory_budget(assignment.table_bytes)
         answer = _perform(assignment, functions, channel, run_directory)
         try:
@@ -61,11 +75,15 @@ def serve(channel: Connection, run_directory: Path) -> None:
 
 def _perform(
     assignment: Assignment, functions: _Functions, channel: Connection, run_directory: Path
-) -> tuple[Any, ...] | RankRaised:
+) -> tuple[Any, ...] | RankRaised | RankStopped:
     try:
         _prepare(assignment, channel)
-        result = _call(assignment, functions, channel)
+        word = StopWord(channel)
+        set_checkpoints(run_directory, assignment.task, word.is_told)
+        result = _call(assignment, functions, channel, word)
         return _packed(assignment, result, run_directory), _held_bytes(), has_children()
+    except TaskStoppedError as stopped:
+        return RankStopped(str(stopped))
     except BaseException as error:
         return RankRaised(_one_line(error), _users_traceback(error), type(error).__name__, _frames(error))
     finally:
@@ -98,14 +116,14 @@ class _Functions:
         return known
 
 
-def _call(assignment: Assignment, functions: _Functions, channel: Connection) -> Any:
+def _call(assignment: Assignment, functions: _Functions, channel: Connection, word: StopWord) -> Any:
     with filling_in(assignment.inputs):
         function, parameter = functions.load(assignment.function)
         args, kwargs = pickle.loads(assignment.arguments)
     alone = assignment.backend == "solo" and parameter is None
     if assignment.backend is None or alone:
         return function(*args, **kwargs)
-    comm = _connected(assignment, channel)
+    comm = _connected(assignment, channel, word)
     try:
         args, kwargs = placed_communicator(function, parameter, comm, args, kwargs)
         result = function(*args, **kwargs)
@@ -117,13 +135,13 @@ def _call(assignment: Assignment, functions: _Functions, channel: Connection) ->
             comm.close()
 
 
-def _connected(assignment: Assignment, channel: Connection) -> Communicator:
+def _connected(assignment: Assignment, channel: Connection, word: StopWord) -> Communicator:
     def share(value: str | None) -> str:
         """Rank 0's value on every rank, by way of the agents."""
         if assignment.rank == 0 and value is not None:
             channel.send_bytes(pickle.dumps(Shared(value), pickle.HIGHEST_PROTOCOL))
             return value
-        shared: Shared = pickle.loads(channel.recv_bytes())
+        shared: Shared = word.receive()
         return shared.value
 
     return connect(

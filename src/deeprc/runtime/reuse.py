@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from deeprc.journal.fingerprints import files_in
+from deeprc.runtime.checkpoints import Checkpoints
 from deeprc.runtime.code_digest import code_digest, digest_of
 from deeprc.runtime.packing import unpacked
 
@@ -64,6 +65,7 @@ class Reuse:
         self._directory = run_directory / "results"
         self._earlier = earlier
         self._warn = warn
+        self._checkpoints = Checkpoints(run_directory, earlier)
         self._kept = dict(_kept_in(earlier / "results")) if earlier else {}
         self._keys: dict[str, Promise[Key]] = {}
         self._file_digests: dict[Path, str] = {}
@@ -90,6 +92,8 @@ class Reuse:
         found = self._find(task, needs) if self._earlier else None
         if found is None:
             self._run_again.add(task)
+            if self._checkpoints.has(task):
+                self._take_over(task, needs)
         return found
 
     def keep(self, task: str, packed: bytes, seconds: float) -> None:
@@ -97,6 +101,11 @@ class Reuse:
         # A result that comes in while the session closes comes too late.
         with contextlib.suppress(RuntimeError):
             self._thread.submit(self._write, task, packed, seconds)
+
+    def note_checkpoint(self, task: str) -> None:
+        """Write, beside the run, what a task depends on that has begun to write checkpoints."""
+        with contextlib.suppress(RuntimeError):
+            self._thread.submit(lambda: self._checkpoints.note(task, asdict(self._keys[task].result())))
 
     def close(self) -> None:
         """Return once every result is on disk."""
@@ -107,10 +116,7 @@ class Reuse:
         header = self._kept.get(task)
         if header is None:
             return None
-        key = self._keys[task].result()
-        reason = _difference(header["key"], asdict(key))
-        if again := [need for need in needs if need in self._run_again]:
-            reason = f"{again[0]!r}, which it needs, runs again"
+        reason = self._why_not(task, header["key"], needs)
         if reason is None:
             try:
                 return _read(self._earlier, header)
@@ -118,6 +124,23 @@ class Reuse:
                 reason = f"its kept result cannot be used: {error}"
         self._warn(task, f"runs again: {reason}")
         return None
+
+    def _why_not(self, task: str, key: Mapping[str, Any], needs: tuple[str, ...]) -> str | None:
+        """Why what a task left in the earlier run, under a key, is no longer right; None if it is."""
+        if again := [need for need in needs if need in self._run_again]:
+            return f"{again[0]!r}, which it needs, runs again"
+        return _difference(key, asdict(self._keys[task].result()))
+
+    def _take_over(self, task: str, needs: tuple[str, ...]) -> None:
+        """Have a task that runs again go on from its checkpoint in the earlier run, if that is still right."""
+        key = self._checkpoints.key_of(task)
+        reason = "what it depends on was not written down" if key is None else self._why_not(task, key, needs)
+        try:
+            self._checkpoints.take(task) if reason is None else self._checkpoints.put_aside(task)
+        except OSError as error:
+            reason = f"{error}"
+        if reason is not None:
+            self._warn(task, f"begins anew, without its checkpoint: {reason}")
 
     def _write(self, task: str, packed: bytes, seconds: float) -> None:
         key = self._keys[task].result()

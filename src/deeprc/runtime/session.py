@@ -37,7 +37,7 @@ from deeprc.spec.task import Backend, Resources, TaskSpec
 
 # Arguments of these kinds name no input file.
 _NO_FILES = frozenset({int, float, complex, bool, bytes, type(None), Future})
-_DIRECTORIES = ("logs", "datasets", "results", "artifacts")
+_DIRECTORIES = ("logs", "datasets", "results", "artifacts", "checkpoints")
 
 
 class Session:
@@ -200,6 +200,19 @@ class Session:
         """End a task, waiting or running, and cancel those that need it; False if it has ended."""
         return future.cancel()
 
+    def stop(self, within_s: float, reason: str = "it was asked to") -> None:
+        """End the run before its time, so that another may resume it; may be called from a signal handler.
+
+        No more tasks are started. Those that run are told (`deeprc.stopping()`), and ended after `within_s` seconds.
+        The futures of all that are not done then raise `TaskStoppedError`. Returns at once.
+        """
+        self._driver.stop(reason, within_s)
+
+    @property
+    def stopped_tasks(self) -> int:
+        """How many tasks `stop` has left to a run that resumes this one, not counting those that need them."""
+        return self._driver.stopped_tasks
+
     def subscribe(self, listener: Callable[[dict[str, Any]], None]) -> None:
         """Call `listener(event)` for each event of the journal from now on, in the driver's thread."""
         self._driver.subscribe(listener)
@@ -211,7 +224,7 @@ class Session:
         self._closed = True
         for future in self._driver.unfinished():
             self._driver.cancel(future.task, "the session was closed")
-        outcome = status or ("failed" if self._driver.failed_tasks else "succeeded")
+        outcome = status or self._outcome()
         if self._reuse is not None:
             self._reuse.close()
         self._driver.record("run.finished", status=outcome, seconds=round(time.time() - self._started, 3))
@@ -222,6 +235,11 @@ class Session:
             self._write_spec()
         finally:
             self._journal.close()
+
+    def _outcome(self) -> str:
+        if self._driver.failed_tasks:
+            return "failed"
+        return "interrupted" if self._driver.stopped_tasks else "succeeded"
 
     def __enter__(self) -> Self:
         return self
@@ -303,7 +321,13 @@ class Session:
         def warn(task: str, message: str) -> None:
             self._driver.record("warning", task=task, message=message)
 
-        return Reuse(self.run_directory, earlier, warn)
+        def note(event: dict[str, Any]) -> None:
+            if event["kind"] == "checkpoint":
+                reuse.note_checkpoint(event["task"])
+
+        reuse = Reuse(self.run_directory, earlier, warn)
+        self._driver.subscribe(note)
+        return reuse
 
     def _cancel(self, task: str) -> None:
         self._driver.cancel(task, "by request")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deeprc.errors import AgentLostError, DeepRCError, DependencyFailedError, ResourceError
+from deeprc.errors import AgentLostError, DeepRCError, DependencyFailedError, ResourceError, TaskStoppedError
 from deeprc.runtime.flight import Flight
 from deeprc.runtime.future import Future
 from deeprc.runtime.graph import Graph
@@ -65,6 +65,7 @@ class Tasks:
         self._unfinished: dict[str, Task] = {}
         self._outcomes: list[tuple[Callable[[Any], None], Any]] = []
         self.failed = 0
+        self.stopped = 0
 
     def __contains__(self, name: str) -> bool:
         return name in self._unfinished
@@ -169,6 +170,13 @@ class Tasks:
         self._record("task.cancelled", task=task.name, reason=reason)
         error = DependencyFailedError(f"task {task.name!r} was cancelled: {reason}", task=task.name)
         self._lose(task, error, f"{task.name!r}, which it needs, was cancelled: {reason}")
+
+    def stop(self, task: Task, reason: str) -> None:
+        """End a task that is left to a run that resumes this one, and what needs it."""
+        self.stopped += 1
+        self._record("task.cancelled", task=task.name, reason=reason)
+        error = TaskStoppedError(f"task {task.name!r}: {reason}", task=task.name)
+        self._lose(task, error, f"{task.name!r}, which it needs, was not finished: {reason}")
 
     def tell(self) -> None:
         """Tell those who wait of the tasks that have ended."""

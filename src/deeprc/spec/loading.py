@@ -29,7 +29,14 @@ CALL_FIELDS = {
     "for": "One task for each value: lists by variable; with several, one for each combination.",
 }
 # How YAML calls a field that Python gives a unit.
-YAML_NAMES = {"memory_bytes": "memory", "timeout_s": "timeout", "time_s": "time", "function": "run", "kwargs": "with"}
+YAML_NAMES = {
+    "memory_bytes": "memory",
+    "timeout_s": "timeout",
+    "time_s": "time",
+    "stop_before_s": "stop_before",
+    "function": "run",
+    "kwargs": "with",
+}
 SESSION_FIELDS = {YAML_NAMES.get(name, name): name for name in SessionSpec.model_fields}
 RESOURCE_FIELDS = {YAML_NAMES.get(name, name): name for name in Resources.model_fields}
 

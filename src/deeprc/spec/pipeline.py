@@ -18,7 +18,7 @@ from deeprc.spec.function import absolute_reference, resolve
 from deeprc.spec.imports import known_arguments
 from deeprc.spec.refusal import Problem, Refusal
 from deeprc.spec.signature import check_call
-from deeprc.spec.task import Bytes, Count, CountOrNone, Frozen, TaskName, TaskSpec, Walltime
+from deeprc.spec.task import Bytes, Count, CountOrNone, Frozen, Seconds, TaskName, TaskSpec, Walltime
 
 
 class SessionSpec(Frozen):
@@ -32,6 +32,12 @@ class SessionSpec(Frozen):
     time_s: Walltime | None = Field(default=None, description='Time limit of a job, such as "2h" or "2:00:00".')
     options: dict[str, str | int | bool] | None = Field(
         default=None, description="Options of the site for a job: those of sbatch, such as `{partition: gpu}`."
+    )
+    stop_before_s: Seconds | None = Field(
+        default=None, description="How long before a job's time limit its run stops, to be resumed; default: 2m."
+    )
+    requeues: CountOrNone | None = Field(
+        default=None, description="How often a job whose run stops so goes back into the queue; default: 10."
     )
 
     def replaced(self, **fields: Any) -> SessionSpec:

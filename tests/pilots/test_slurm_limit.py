@@ -1,0 +1,141 @@
+"""Runs that are longer than their job may be, on a real Slurm: stopped before the limit, put back, resumed."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from deeprc.journal import read_run
+from tests.pilots.slurm_cluster import SlurmCluster
+from tests.pilots.test_slurm_job import happened, processes_of, started, wait_until
+
+STEPS = """\
+import time
+from pathlib import Path
+
+import deeprc as rc
+
+def first(): return 60
+
+def count(end, folder, seconds):
+    reached = rc.checkpoint_dir() / "reached"
+    start = int(reached.read_text()) if reached.exists() else 0
+    for number in range(start, end):
+        with (Path(folder) / "log").open("a") as log:
+            log.write(f"{number}\\n")
+        time.sleep(seconds)
+        if rc.stopping():
+            reached.write_text(str(number + 1))
+            raise rc.TaskStoppedError(f"at {number + 1}")
+    return end
+
+def wait(seconds): time.sleep(seconds)
+
+def last(number): return number + 1
+"""
+COUNT = """\
+tasks:
+  first: {{run: "steps.py:first"}}
+  count: {{run: "steps.py:count", args: [{{task: first}}, "${{here}}", {seconds}]}}
+  last: {{run: "steps.py:last", args: [{{task: count}}]}}
+"""
+ON_SLURM = ("--on", "slurm", "--nodes", "1", "--run-dir", "kept")
+
+
+@pytest.fixture
+def folder(cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory on the login node."""
+    (tmp_path / "steps.py").write_text(STEPS)
+    (tmp_path / "count.yaml").write_text(COUNT.format(seconds=0.2))
+    (tmp_path / "wait.yaml").write_text("tasks: {wait: {run: 'steps.py:wait', args: [600]}}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    return tmp_path
+
+
+def counted(folder: Path) -> list[int]:
+    log = folder / "log"
+    return [int(line) for line in log.read_text().split()] if log.exists() else []
+
+
+def start_now(cluster: SlurmCluster, job: str) -> None:
+    """Slurm keeps a job that was put back for two minutes: not here."""
+    wait_until(lambda: cluster.command("squeue", "--noheader", "--format=%T").strip() == "PENDING", 120)
+    cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+def test_a_run_told_to_stop_goes_on_in_the_same_job(folder: Path, cluster: SlurmCluster) -> None:
+    """By the signal Slurm sends before the limit: no step is done twice, the result is right, the exit code 0."""
+    process = started("run", "count.yaml", *ON_SLURM, "--time", "1h")
+    wait_until(lambda: len(counted(folder)) >= 3, 120)
+    (job,) = cluster.jobs()
+    cluster.command("scancel", "--batch", "--signal=USR1", job)
+    start_now(cluster, job)
+    output, _ = process.communicate(timeout=150)
+    assert process.returncode == 0, output
+    assert counted(folder) == list(range(60))
+    assert f"Job {job} goes back into the queue" in (folder / "kept/logs/job.log").read_text()
+    assert read_run(folder / "kept").events[-1]["status"] == "interrupted"
+    restarted = read_run(folder / "kept/restarts/1")
+    assert restarted.events[-1]["status"] == "succeeded"
+    assert [event["task"] for event in restarted.of_kind("task.reused")] == ["first"]
+    assert [event["result"] for event in restarted.of_kind("task.finished") if event["task"] == "last"] == ["61"]
+    assert cluster.jobs() == [] and processes_of(folder / "kept") == []
+
+
+def test_a_run_that_gets_no_further_is_not_started_again(folder: Path, cluster: SlurmCluster) -> None:
+    """It would meet its limit for ever: exit code 75, the reason, and the command that goes on."""
+    process = started("run", "wait.yaml", *ON_SLURM, "--time", "1h", "--stop-before", "6s")
+    wait_until(lambda: happened(folder / "kept", "task.started"), 120)
+    (job,) = cluster.jobs()
+    cluster.command("scancel", "--batch", "--signal=USR1", job)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 75, output
+    log = (folder / "kept/logs/job.log").read_text()
+    assert "Not requeued: no task was finished and no checkpoint written" in log
+    assert f"deeprc run --resume {folder}/kept --on slurm" in log
+    assert cluster.jobs() == []
+
+
+def test_a_run_goes_back_as_often_as_it_may(folder: Path, cluster: SlurmCluster) -> None:
+    """Not at all, with --requeues 0; its checkpoint is there for a later run."""
+    process = started("run", "count.yaml", *ON_SLURM, "--time", "1h", "--requeues", "0")
+    wait_until(lambda: len(counted(folder)) >= 3, 120)
+    (job,) = cluster.jobs()
+    cluster.command("scancel", "--batch", "--signal=USR1", job)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 75, output
+    assert "restarted 0 times, and may 0 times (--requeues)" in (folder / "kept/logs/job.log").read_text()
+    later = started("run", "--resume", "kept", "--on", "local", "--run-dir", "later")
+    output, _ = later.communicate(timeout=120)
+    assert later.returncode == 0, output
+    assert counted(folder) == list(range(60))
+
+
+@pytest.mark.slow
+def test_a_job_shorter_than_its_run_ends_well(folder: Path, cluster: SlurmCluster) -> None:
+    """A limit of a minute, work for more than that: Slurm's clock stops it, and the restarted job ends it."""
+    (folder / "count.yaml").write_text(COUNT.format(seconds=1))
+    process = started("run", "count.yaml", *ON_SLURM, "--time", "1m", "--stop-before", "20s")
+    wait_until((folder / "kept/job.json").is_file)
+    (job,) = cluster.jobs()
+    wait_until(lambda: happened(folder / "kept", "run.finished"), 120)
+    start_now(cluster, job)
+    wait_until(lambda: happened(folder / "kept/restarts/1", "run.finished"), 120)
+    if 59 not in counted(folder):
+        start_now(cluster, job)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert counted(folder) == list(range(60))
+
+
+def test_a_local_run_stops_at_the_signal_too(folder: Path) -> None:
+    """As other batch systems may send it."""
+    process = started("run", "count.yaml", "--run-dir", "kept", "--cores", "1")
+    wait_until(lambda: len(counted(folder)) >= 3, 120)
+    process.send_signal(signal.SIGUSR1)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    assert "the run stops: it was asked to" in output
