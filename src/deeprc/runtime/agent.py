@@ -322,7 +322,7 @@ class Agent:
             case tuple() if gang:
                 self._rank_returned(gang, process, RankReturned._make(message))
             case RankStopped() if gang:
-                gang.stopped = message.message
+                gang.stopped, process.unfit = message.message, "its task has stopped"
                 self._rank_returned(gang, process, RankReturned(None, process.held_at_first or 0))
             case Shared() if gang:
                 if gang.order.spans_nodes:
