@@ -37,6 +37,15 @@ def train_on_windows(comm: Communicator, dataset: Dataset) -> list[float]:
     return _train(comm, windows.to_torch_loader(BATCH, seed=3), use_distributed_sampler=False)
 
 
+def train_with_batch_norm(comm: Communicator) -> list[float]:
+    """Weights and running statistics after training a model with batch normalisation over the global batch."""
+    from torch.utils.data import DataLoader
+
+    sampler = StepSampler(SAMPLES, batch_size_global=BATCH, steps=STEPS, seed=5, rank=comm.rank, size=comm.size)
+    loader: Any = DataLoader(_data(), sampler=sampler, batch_size=None)
+    return _train(comm, loader, normalised=True, use_distributed_sampler=False, sync_batchnorm=True)
+
+
 def samples_seen(comm: Communicator) -> list[int]:
     """Numbers of the samples that this rank trained on in one pass, the DataLoader left to Lightning."""
     import torch
@@ -63,14 +72,17 @@ def _data() -> Any:
     return TensorDataset(inputs, inputs.sum(dim=1, keepdim=True).sin())
 
 
-def _train(comm: Communicator, loader: Any, **options: Any) -> list[float]:
+def _train(comm: Communicator, loader: Any, normalised: bool = False, **options: Any) -> list[float]:
     import pytorch_lightning as lightning
     import torch
 
     class Regression(lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+            # No bias where it would be normalised away: its gradient is rounding, which Adam scales up.
+            first = torch.nn.Linear(4, 8, bias=not normalised)
+            norm = torch.nn.BatchNorm1d(8) if normalised else torch.nn.Identity()
+            self.net = torch.nn.Sequential(first, norm, torch.nn.Tanh(), torch.nn.Linear(8, 1))
 
         def training_step(self, batch: Any, _: int) -> Any:
             return torch.nn.functional.mse_loss(self.net(batch[0].flatten(1)), batch[1])
@@ -81,4 +93,5 @@ def _train(comm: Communicator, loader: Any, **options: Any) -> list[float]:
     torch.manual_seed(7)
     module = Regression()
     trainer(comm, **{"max_steps": STEPS, **options}).fit(module, loader)
-    return [value for parameter in module.parameters() for value in parameter.flatten().tolist()]
+    assert not any("forward" in vars(layer) for layer in module.net.modules())
+    return [value for state in module.state_dict().values() for value in state.flatten().tolist()]

@@ -19,6 +19,7 @@ from tests.training.torch.regression import (
     SAMPLES,
     samples_seen,
     train_on_windows,
+    train_with_batch_norm,
     train_with_distributed_sampler,
     train_with_step_sampler,
 )
@@ -32,6 +33,15 @@ def test_two_ranks_give_the_weights_of_one(train: Any) -> None:
     alone = train(SoloCommunicator())
     first, second = run_on_ranks(train, size=2)
     assert first == second
+    assert first == pytest.approx(alone, rel=TOLERANCE, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_batch_normalisation_is_over_the_global_batch(size: int) -> None:
+    """`sync_batchnorm=True` on CPUs: any ranks end with one rank's weights and running statistics, to 1e-5."""
+    alone = train_with_batch_norm(SoloCommunicator())
+    first, *others = run_on_ranks(train_with_batch_norm, size=size)
+    assert all(other == first for other in others)
     assert first == pytest.approx(alone, rel=TOLERANCE, abs=TOLERANCE)
 
 

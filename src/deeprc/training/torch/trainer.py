@@ -16,6 +16,7 @@ IMPORTS = (
     "torch.nn.parallel.distributed",
     "pytorch_lightning",
     "deeprc.training.torch.strategy",
+    "deeprc.training.torch.batch_norm",
     "deeprc.training.torch.progress",
     "deeprc.training.torch.batches",
 )
@@ -46,7 +47,8 @@ def trainer(
     Args:
         comm: the task's communicator; None, or one rank, trains in this process alone.
         find_unused_parameters: needed where some parameter has no part in the loss (`DistributedDataParallel`).
-        options: of `pytorch_lightning.Trainer`, except accelerator, devices, num_nodes and strategy.
+        options: of `pytorch_lightning.Trainer`, except accelerator, devices, num_nodes and strategy. With
+            `sync_batchnorm=True` batch normalisation is over the global batch, on CPUs too.
 
     Raises:
         SpecError: an option that the task decides.
@@ -61,6 +63,7 @@ def trainer(
         import torch
     except ImportError as error:
         raise MissingDependencyError("training needs Lightning: pip install 'deeprc[torch]'") from error
+    from deeprc.training.torch.batch_norm import GlobalBatchNorm
     from deeprc.training.torch.environment import RankEnvironment, set_lightning_rank
     from deeprc.training.torch.progress import JournalProgress
     from deeprc.training.torch.strategy import RankStrategy
@@ -77,5 +80,7 @@ def trainer(
         placed.update(strategy="auto", plugins=[RankEnvironment(comm), *(options.pop("plugins", None) or [])])
     else:
         strategy = RankStrategy(comm, find_unused_parameters=find_unused_parameters)
+        if not on_gpu and options.pop("sync_batchnorm", False):
+            options["plugins"] = [GlobalBatchNorm(comm.process_group), *(options.get("plugins") or [])]
         placed.update(strategy=strategy, num_nodes=comm.size)
     return lightning.Trainer(**{**QUIET, **options}, **placed, callbacks=callbacks)

@@ -58,8 +58,7 @@ def fit(
     """Train `model` on all series but their last `windows * horizon` rows, and forecast those. Collective.
 
     The same seed, data and settings give the same forecast; on several ranks the same up to rounding, but
-    for models that draw or compute over a rank's part of a batch: iTransformer (dropout), PatchTST (batch
-    normalisation), Autoformer (chooses its lags for a whole batch).
+    for iTransformer and PatchTST: each rank draws their dropout for itself (`options` can turn it off).
 
     Args:
         data: unique_id, ds, y: one row for each series and time, at even steps.
@@ -107,6 +106,7 @@ def _train(panel: Panel, model: str, spec: ForecastSpec, comm: Communicator) -> 
 
     from deeprc.training.torch import RankEnvironment, StepSampler
     from deeprc.training.torch.trainer import QUIET
+    from deeprc.workloads.forecasting.shared_lags import lags_of_global_batch
     from deeprc.workloads.forecasting.windows import PanelWindows, SeriesWindows
 
     alone = {"accelerator": "cpu", "devices": 1, "plugins": [RankEnvironment(SoloCommunicator())], **QUIET}
@@ -122,8 +122,14 @@ def _train(panel: Panel, model: str, spec: ForecastSpec, comm: Communicator) -> 
         data = SeriesWindows(panel.without_last(spec.test_rows), length)
         sampler = StepSampler(len(data), batch_size_global=spec.batch_size, rank=comm.rank, size=comm.size, **steps)
     loader = DataLoader(data, sampler=sampler, batch_size=None)
-    options = {"find_unused_parameters": model in WITH_UNUSED_WEIGHTS, "use_distributed_sampler": False}
-    trainer(comm, max_steps=spec.max_steps, **options).fit(network, loader)
+    with lags_of_global_batch(network, comm):
+        trainer(
+            comm,
+            max_steps=spec.max_steps,
+            find_unused_parameters=model in WITH_UNUSED_WEIGHTS,
+            use_distributed_sampler=False,
+            sync_batchnorm=True,
+        ).fit(network, loader)
     return network
 
 

@@ -15,6 +15,7 @@ IMPORTS = (
     "pandas",
     "neuralforecast.models",
     "neuralforecast.tsdataset",
+    "deeprc.workloads.forecasting.shared_lags",
     "deeprc.workloads.forecasting.windows",
 )
 """Modules worth loading before a rank that fits a model is forked: imports only, no operation."""
