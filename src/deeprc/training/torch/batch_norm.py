@@ -67,7 +67,7 @@ def _forward(layer: _BatchNorm, group: dist.ProcessGroup, batch: torch.Tensor) -
     """`batch` (samples, channel, ...) normalised; outside training as the layer does it itself."""
     if not layer.training:
         return type(layer).forward(layer, batch)
-    layer._check_input_dim(batch)
+    layer._check_input_dim(batch)  # type: ignore[no-untyped-call]
     over = [axis for axis in range(batch.dim()) if axis != 1]
     shape = [1, -1, *[1] * (batch.dim() - 2)]
     mine = torch.cat([batch.sum(over), batch.new_tensor([batch.numel() / batch.shape[1]])])
