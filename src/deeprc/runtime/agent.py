@@ -22,7 +22,8 @@ from deeprc.bridge import scratch_of
 from deeprc.runtime.devices import real_cores, real_gpus
 from deeprc.runtime.enquiry import Enquiry
 from deeprc.runtime.gang import Gang
-from deeprc.runtime.liveness import HEARTBEAT_S, SILENT_S
+from deeprc.runtime.lease import Lease, now
+from deeprc.runtime.liveness import HEARTBEAT_S
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import (
     Assignment,
@@ -64,8 +65,6 @@ from deeprc.runtime.told import Told
 from deeprc.runtime.whereabouts import Whereabouts
 from deeprc.runtime.wire import AgentSocket, read_connection
 
-# A driver is given longer than an agent: without it all is lost.
-_DRIVER_SILENT_S = 2 * SILENT_S
 # After a rank's exception, how long to wait whether a peer's death was the cause.
 _BLAME_GRACE_S = 0.1
 # Between a closed channel and the exit status that explains it.
@@ -88,8 +87,10 @@ class Agent:
         connection = read_connection(run_directory)
         self._address = address_towards(connection.address)
         self._wire = AgentSocket(zmq.Context.instance(), node, connection)
+        self._lease = Lease()
         self._pool = RankPool(
             self._loop,
+            self._lease.file,
             run_directory,
             node,
             self._address,
@@ -106,7 +107,6 @@ class Agent:
         # Tasks that wait for the next core given back, in the order in which they came.
         self._ahead: dict[tuple[str, int], RunGang] = {}
         self._told = Told()
-        self._heard_driver = time.monotonic()
         self._run_has_ended = False
         self._stops = False
         self._flush_is_due = False
@@ -117,6 +117,7 @@ class Agent:
             signal.signal(number, lambda *_: self._loop.stop())
         self._watch_lifeline()
         self._loop.watch(self._wire.socket, self._hear_driver)
+        self._loop.before_turn(self._check_lease)
         self._loop.every(HEARTBEAT_S, self._beat)
         self._loop.after_turn(self._flush)
         self._loop.every(LOOK_S, self._look)
@@ -156,17 +157,25 @@ class Agent:
             self._loop.watch(0, lambda: None if os.read(0, 1) else self._end_run())
 
     def _beat(self) -> None:
-        self._wire.send(Heartbeat())
-        if time.monotonic() - self._heard_driver > _DRIVER_SILENT_S:
-            self._end_run()
+        self._wire.send(Heartbeat(now()))
+
+    def _check_lease(self) -> None:
+        """Leave, before anything else is done, if the driver may have given this node up and run its tasks elsewhere.
+
+        What others write is left alone: the run may well go on without this node.
+        """
+        if self._lease.is_over:
+            print("nothing was heard of the driver for too long: ending all ranks", file=sys.stderr, flush=True)
+            self._loop.stop()
 
     def _record(self, kind: str, **fields: Any) -> None:
         self._wire.send(JournalEvent(kind, {"node": self._node, **fields}))
 
     def _hear_driver(self) -> None:
         for message in self._wire.receive():
-            self._heard_driver = time.monotonic()
             match message:
+                case Heartbeat():
+                    self._lease.renew(message.sent_s)
                 case RunGang():
                     self._take(message)
                 case Recall():

@@ -193,19 +193,25 @@ class Driver:
                 case Hello():
                     self._welcome(node)
                 case Heartbeat():
-                    continue
+                    self._liveness.clocks[node] = message.sent_s
                 case _:
                     self._attempts.hear(node, message)
         self._place()
 
     def _welcome(self, node: str) -> None:
         self._liveness.ready.add(node)
+        self._renew_lease(node)
         self._scheduler.open(node)
         for profile, modules in self._prepared:
             self._socket.send(node, Prepare(profile, modules))
 
+    def _renew_lease(self, node: str) -> None:
+        if node in self._liveness.clocks:
+            self._socket.send(node, Heartbeat(self._liveness.clocks[node]))
+
     def _beat(self) -> None:
-        self._send(self._liveness.ready, Heartbeat())
+        for node in self._liveness.ready:
+            self._renew_lease(node)
         for node, why in {**self._liveness.silent(), **self._pilot.lost_nodes()}.items():
             if self._liveness.lost(node):
                 self._record("warning", message=f"node {node} is lost: {why}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 
-# An agent says it is alive every HEARTBEAT_S; one that has said nothing for SILENT_S is taken for dead, and so is a
-# driver by its agents. Shorter limits are for tests: a node that swaps may well be silent for seconds.
+# An agent says it is alive every HEARTBEAT_S; one that has said nothing for SILENT_S is taken for dead: by then it has
+# ended its ranks of its own accord (see `lease`). Shorter limits are for tests: a node that swaps, or a driver that is
+# busy or stopped, may well be silent for seconds.
 HEARTBEAT_S = 1.0
-SILENT_S = float(os.environ.get("DEEPRC_SILENT_S", "30"))
+SILENT_S = float(os.environ.get("DEEPRC_SILENT_S", "75"))
 # An agent that cannot reach the driver (a firewall, another network) never says hello. Python itself may take a minute
 # to start from a busy shared file system.
 HELLO_S = float(os.environ.get("DEEPRC_HELLO_S", "180"))
@@ -23,6 +24,8 @@ class Liveness:
         self._heard = dict.fromkeys(nodes, time.monotonic())
         self._looked = time.monotonic()
         self.ready: set[str] = set()
+        # The last time that each agent has put into a heartbeat.
+        self.clocks: dict[str, float] = {}
 
     @property
     def any_left(self) -> bool:

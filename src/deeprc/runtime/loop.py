@@ -30,6 +30,7 @@ class Loop:
         self._watched: dict[int, Callback] = {}
         self._new: set[int] = set()
         self._sockets: dict[Any, Callback] = {}
+        self._before_turn: list[Callback] = []
         self._after_turn: list[Callback] = []
         self._timers: list[tuple[float, int, Callback]] = []
         self._order = itertools.count()
@@ -49,6 +50,10 @@ class Loop:
         if known.pop(source, None) is not None:
             with contextlib.suppress(KeyError):
                 self._poll.unregister(_descriptor(source))
+
+    def before_turn(self, callback: Callback) -> None:
+        """Call back after waiting, before anything that has come is handled."""
+        self._before_turn.append(callback)
 
     def after_turn(self, callback: Callback) -> None:
         """Call back at the end of each turn, before waiting."""
@@ -75,15 +80,19 @@ class Loop:
         self._end_turn()
         while self._running:
             self._new.clear()
-            for descriptor, _ in self._poll.poll(self._wait_ms()):
-                callback = self._watched.get(descriptor)
+            polled = self._poll.poll(self._wait_ms())
+            for callback in self._before_turn:
+                callback()
+            for descriptor, _ in polled:
+                watcher = self._watched.get(descriptor)
                 # A descriptor closed by an earlier callback may be another's by now: that one was not polled yet.
-                if callback is not None and descriptor not in self._new and self._running:
-                    callback()
+                if watcher is not None and descriptor not in self._new and self._running:
+                    watcher()
             for socket, callback in list(self._sockets.items()):
                 if self._running and _can_be_read(socket):
                     callback()
-            self._fire_timers()
+            if self._running:
+                self._fire_timers()
             self._end_turn()
 
     def _end_turn(self) -> None:

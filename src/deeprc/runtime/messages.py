@@ -199,7 +199,12 @@ class Shutdown:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Both ways: the other side is alive."""
+    """Both ways: the other side is alive.
+
+    `sent_s` is the agent's clock (`lease.now`); the driver answers with what it has last had of that agent.
+    """
+
+    sent_s: float
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,9 @@ def mpiexec() -> str | None:
 class PlainWorld:
     """mpiexec and the ranks it starts. `on_pid(rank, pid)` is called as each of them reports."""
 
-    def __init__(self, loop: Loop, run_directory: Path, on_pid: Callable[[int, int], None]) -> None:
+    def __init__(self, loop: Loop, lease: int, run_directory: Path, on_pid: Callable[[int, int], None]) -> None:
         self._loop = loop
+        self._lease = lease
         self._run_directory = run_directory
         self._on_pid = on_pid
         self._descriptors: dict[int, tuple[int, int]] = {}
@@ -84,7 +85,7 @@ class PlainWorld:
             connection.settimeout(5)
             hello = json.loads(connection.recv(_HELLO_BYTES))
             descriptors = self._descriptors.pop(hello["rank"])
-            socket.send_fds(connection, [b"serve"], list(descriptors))
+            socket.send_fds(connection, [b"serve"], [*descriptors, self._lease])
         for descriptor in descriptors:
             os.close(descriptor)
         self._on_pid(hello["rank"], hello["pid"])

@@ -34,6 +34,7 @@ class RankPool:
     def __init__(
         self,
         loop: Loop,
+        lease: int,
         run_directory: Path,
         node: str,
         address: str,
@@ -44,6 +45,7 @@ class RankPool:
         on_fence: Callable[[str, dict[str, str]], None],
     ) -> None:
         self._loop = loop
+        self._lease = lease
         self._run_directory = run_directory
         self._node = node
         self._address = address
@@ -66,7 +68,7 @@ class RankPool:
         if zygote is None:
             log = self._log("zygote", f"{profile.family}-{profile.threads}")
             zygote = ZygoteProcess(
-                self._loop, profile, modules, self._run_directory, log, self._network, self._hear_zygote
+                self._loop, self._lease, profile, modules, self._run_directory, log, self._network, self._hear_zygote
             )
             self._zygotes[profile] = zygote
         else:
@@ -154,7 +156,9 @@ class RankPool:
             served = PmiServer(self._loop, PmiWorld((size,)), lambda _: None)
             return [self._start(profile, served, rank) for rank in range(size)]
         ranks: list[RankProcess] = []
-        world = PlainWorld(self._loop, self._run_directory, lambda rank, pid: self._pid_known(ranks[rank], pid))
+        world = PlainWorld(
+            self._loop, self._lease, self._run_directory, lambda rank, pid: self._pid_known(ranks[rank], pid)
+        )
         ranks += [self._start(profile, world, rank) for rank in range(size)]
         world.start(rank_environment(profile, self._network))
         return ranks

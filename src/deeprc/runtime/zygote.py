@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from deeprc.runtime.family import adopt_orphans, children, descendants
+from deeprc.runtime.lease import call_when_over
 
 # The kernel's out-of-memory killer takes ranks before it takes the driver, an agent or a zygote.
 _RANK_OOM_SCORE = b"500"
@@ -35,7 +36,7 @@ _MAX_MESSAGE_BYTES = 1 << 16
 
 
 def main() -> None:
-    """Serve fork requests on the socket whose descriptor is the first argument."""
+    """Serve fork requests on the socket whose descriptor is the first argument; the second is the agent's lease."""
     control = socket.socket(fileno=int(sys.argv[1]))
     # Not SIGKILL: when the agent dies, what its ranks have started has to be ended, and only we know of it.
     die_with_parent(signal.SIGTERM)
@@ -51,7 +52,7 @@ def main() -> None:
     seconds = time.perf_counter() - started
     problem = _fork_problem()
     _send(control, ready=True, import_seconds=seconds, failed=failed, unsafe=problem)
-    _serve(control, settings["run_directory"], _forked if problem is None else _spawned)
+    _serve(control, int(sys.argv[2]), settings["run_directory"], _forked if problem is None else _spawned)
 
 
 def _import_ranks_own() -> None:
@@ -74,13 +75,14 @@ def import_all(modules: list[str]) -> dict[str, str]:
 Start = Callable[[dict[str, Any], list[int], socket.socket, str], int]
 
 
-def _serve(control: socket.socket, run_directory: str, start: Start) -> None:
-    """Start ranks on request, report exits, until the agent closes its end or dies."""
+def _serve(control: socket.socket, lease: int, run_directory: str, start: Start) -> None:
+    """Start ranks on request, report exits, until the agent closes its end or dies, or its lease is over."""
     adopt_orphans()
     # What an import has started is no rank's.
     household = set(children(os.getpid()))
     ranks: set[int] = set()
     signal.signal(signal.SIGTERM, lambda *_: _end_all(ranks))
+    call_when_over(lease, lambda: _end_all(ranks))
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -111,6 +113,7 @@ def _forked(request: dict[str, Any], descriptors: list[int], control: socket.soc
     if pid == 0:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         control.close()
         _become_rank(request, descriptors, run_directory)
     return pid

@@ -43,6 +43,7 @@ class ZygoteProcess:
     def __init__(
         self,
         loop: Loop,
+        lease: int,
         profile: Profile,
         modules: tuple[str, ...],
         run_directory: Path,
@@ -59,8 +60,8 @@ class ZygoteProcess:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "deeprc.runtime.zygote", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", "deeprc.runtime.zygote", str(theirs.fileno()), str(lease)],
+                pass_fds=[theirs.fileno(), lease],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
