@@ -105,6 +105,7 @@ def test_a_run_with_a_failed_task_ends_with_1_and_shows_why(folder: Path) -> Non
         (["run", "demo.yaml", "--set", "models=["], "bad YAML"),
         (["run", "demo.yaml", "--on", "nowhere"], "no pilot 'nowhere'. Valid pilots: local"),
         (["run", "demo.yaml", "--cores", "1"], "asks for 2 cores"),
+        (["run", "demo.yaml", "--on", "radical:ncsa.delta", "--sbatch-option", "x=1"], "has no option 'x'"),
         (["run", "wrong.yaml"], "wrong.yaml:3: task 'a': no function 'fti' in"),
     ],
 )

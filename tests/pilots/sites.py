@@ -165,10 +165,23 @@ class RadicalSite:
 
 @contextmanager
 def radical_task_manager(nodes: int) -> Iterator[Any]:
-    """A `radical.pilot.TaskManager` of this process, with an active pilot of so many nodes, as a user would make it.
+    """A `radical.pilot.TaskManager` of this process, with an active pilot of so many nodes, as a user would make it."""
+    with radical_session() as session:
+        import radical.pilot as rp
 
-    All its files lie in one temporary folder, and all that it has started is ended.
-    """
+        pilots, tasks = rp.PilotManager(session=session), rp.TaskManager(session=session)
+        described = {"resource": "local.localhost", "nodes": nodes, "runtime": 60, "exit_on_error": False}
+        pilot = pilots.submit_pilots(rp.PilotDescription(described | {"sandbox": os.environ["RADICAL_BASE"]}))
+        tasks.add_pilots(pilot)
+        assert pilot.wait(rp.PMGR_ACTIVE, timeout=120) == rp.PMGR_ACTIVE
+        yield tasks
+        # What uses them leaves them as they are.
+        assert pilot.state == rp.PMGR_ACTIVE
+
+
+@contextmanager
+def radical_session() -> Iterator[Any]:
+    """A `radical.pilot.Session` of this process, its files in a temporary folder; what it has started is ended."""
     folder = Path(tempfile.mkdtemp(prefix="deeprc-radical-"))
     with pytest.MonkeyPatch.context() as environment:
         # RADICAL-Pilot looks for its programs on PATH, and for the folder of its files in the other two.
@@ -182,14 +195,7 @@ def radical_task_manager(nodes: int) -> Iterator[Any]:
         try:
             session = rp.Session()
             try:
-                pilots, tasks = rp.PilotManager(session=session), rp.TaskManager(session=session)
-                described = {"resource": "local.localhost", "nodes": nodes, "runtime": 60, "exit_on_error": False}
-                pilot = pilots.submit_pilots(rp.PilotDescription(described | {"sandbox": str(folder)}))
-                tasks.add_pilots(pilot)
-                assert pilot.wait(rp.PMGR_ACTIVE, timeout=120) == rp.PMGR_ACTIVE
-                yield tasks
-                # What uses them leaves them as they are.
-                assert pilot.state == rp.PMGR_ACTIVE
+                yield session
             finally:
                 session.close(download=False)
         finally:

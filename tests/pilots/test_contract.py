@@ -15,6 +15,7 @@ import pytest
 import deeprc as rc
 from deeprc.errors import AgentLostError, RankDiedError, ResourceError, SpecError, TaskFailedError, TaskTimeoutError
 from deeprc.journal import read_run
+from deeprc.pilots.radical import RadicalPilot
 from deeprc.runtime.pilot import chosen_pilot, pilots
 from tests.pilots.sites import SITES, Site, processes_of, shared_memory_of
 from tests.runtime import faults
@@ -32,6 +33,13 @@ def test_an_unknown_pilot_names_the_valid_ones() -> None:
     """Before anything is started."""
     with pytest.raises(SpecError, match=r"Valid pilots: .*local"):
         chosen_pilot("lokal")
+
+
+def test_a_site_may_follow_the_pilots_name() -> None:
+    """Where the pilot has several; one that has not refuses it."""
+    assert isinstance(chosen_pilot("radical:ncsa.delta"), RadicalPilot)
+    with pytest.raises(SpecError, match=r"'local' has one site only: write 'local' without 'elsewhere'"):
+        chosen_pilot("local:elsewhere")
 
 
 def places(session: rc.Session, task: str) -> list[dict[str, Any]]:

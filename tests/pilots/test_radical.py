@@ -18,6 +18,7 @@ from deeprc.errors import AgentLostError, ResourceError
 from deeprc.journal import read_run
 from deeprc.pilots.radical import RadicalPilot
 from deeprc.pilots.radical_channel import end_processes_in, processes_in
+from tests.pilots.sites import radical_session
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -82,6 +83,21 @@ def test_tasks_run_with_both_communicators_and_nothing_is_left(run: Path) -> Non
     started = read_run(run).first("run.started")
     assert started and started["pilot"] == "radical"
     assert not (run / "logs" / "radical").exists()
+
+
+def test_a_session_that_the_user_has_is_used_and_stays_open(run: Path) -> None:
+    """Pilot and managers are made in it and closed; its owner goes on with it."""
+    with radical_session() as session:
+        import radical.pilot as rp
+
+        with rc.Session(RadicalPilot(session=session), cores=1, run_dir=run) as ours:
+            assert ours.submit(abs, -1).result(timeout=90) == 1
+        [pilot] = [pilot for manager in session._pmgrs.values() for pilot in manager.get_pilots()]
+        assert pilot.state in ("CANCELED", "DONE")
+        # A closed one makes no managers.
+        rp.TaskManager(session=session).close()
+        assert not agents(run)
+        assert not (run / "radical").exists()
 
 
 def test_a_killed_agent_and_then_a_killed_radical_pilot_are_noticed(run: Path) -> None:

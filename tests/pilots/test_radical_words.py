@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deeprc.errors import ResourceError
+from deeprc.errors import ResourceError, SpecError
 from deeprc.pilots.radical import announced, environment_for_nodes
 from deeprc.pilots.radical_translation import (
     Announcement,
@@ -17,6 +17,7 @@ from deeprc.pilots.radical_translation import (
     Site,
     after,
     agent_descriptions,
+    batch_options,
     lost_nodes,
     machine_of,
     nodes_for,
@@ -52,6 +53,23 @@ def test_a_run_on_this_machine_is_not_cut_off_after_ten_minutes() -> None:
     """RADICAL-Pilot's default would; a batch queue is asked for an hour."""
     assert pilot_description(Site(), 1, "n", "/s")["runtime"] == 30 * 24 * 60
     assert pilot_description(Site("ncsa.delta"), 1, "n", "/s")["runtime"] == 60
+
+
+def test_a_session_says_time_and_options_by_either_name() -> None:
+    """Slurm's words and RADICAL-Pilot's; minutes are rounded up."""
+    asked = batch_options(5401, {"partition": "cpu", "account": "abcd", "qos": "high"})
+    assert asked == {"runtime_min": 91, "queue": "cpu:high", "project": "abcd"}
+    assert batch_options(None, {"queue": "cpu", "project": 7}) == {"queue": "cpu", "project": "7"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"mem": "1G"}, "no option 'mem'.*Valid options: account, partition"), ({"qos": "high"}, "give both")],
+)
+def test_an_option_without_a_word_is_refused(options: dict[str, str], message: str) -> None:
+    """Before anything is submitted."""
+    with pytest.raises(SpecError, match=message):
+        batch_options(None, options)
 
 
 def test_an_agent_takes_a_whole_node() -> None:

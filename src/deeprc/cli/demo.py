@@ -12,7 +12,9 @@ from deeprc.cli import submission
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for report.html and summary.json.")] = Path("demo-out"),
-    on: Annotated[str | None, typer.Option(help="The pilot that gets the nodes; default: local.")] = None,
+    on: Annotated[
+        str | None, typer.Option(help="The pilot that gets the nodes, or PILOT:SITE; default: local.")
+    ] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="Cores of a node; default: all.")] = None,
     nodes: submission.Nodes = None,
     run_dir: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -12,6 +13,10 @@ from deeprc.cli.notices import ends_in_order, stops_when_told
 from deeprc.cli.progress import Progress
 from deeprc.cli.views import console_for_results, failures, result_table, view_for
 from deeprc.spec import Pipeline
+from deeprc.spec.pipeline import SessionSpec
+
+if TYPE_CHECKING:
+    from deeprc.runtime.pilot import Pilot
 
 # EX_TEMPFAIL of sysexits.h: to be tried again.
 STOPPED = 75
@@ -51,7 +56,7 @@ def execute(
     pipeline.functions()
     asked, progress = pipeline.session, Progress()
     session = Session(
-        asked.pilot,
+        _pilot(asked),
         cores=asked.cores,
         gpus=asked.gpus,
         memory=asked.memory_bytes,
@@ -70,6 +75,17 @@ def execute(
     if session.stopped_tasks:
         return STOPPED
     return 0 if progress.all_succeeded else 1
+
+
+def _pilot(asked: SessionSpec) -> str | Pilot:
+    """The pilot by its name; RADICAL-Pilot's with the time limit and the options that the job is to have."""
+    name, _, site = asked.pilot.partition(":")
+    if name != "radical" or (asked.time_s is None and not asked.options):
+        return asked.pilot
+    from deeprc.pilots.radical import RadicalPilot
+    from deeprc.pilots.radical_translation import DEFAULT_RESOURCE, batch_options
+
+    return RadicalPilot(site or DEFAULT_RESOURCE, **batch_options(asked.time_s, asked.options or {}))
 
 
 def tell_outcome(console: Console, progress: Progress, run_directory: Path, out: Path | None) -> None:

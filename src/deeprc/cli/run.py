@@ -15,7 +15,9 @@ def run(
     pipeline: Annotated[
         Path | None, typer.Argument(help="The pipeline, a YAML file; with --resume it may be left out.")
     ] = None,
-    on: Annotated[str | None, typer.Option(help="The pilot that gets the nodes; default: the file's.")] = None,
+    on: Annotated[
+        str | None, typer.Option(help="The pilot that gets the nodes, or PILOT:SITE; default: the file's.")
+    ] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="Cores of a node; default: the file's.")] = None,
     nodes: submission.Nodes = None,
     settings: Annotated[

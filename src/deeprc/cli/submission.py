@@ -90,7 +90,8 @@ def run_or_submit(
     job = slurm_job.inside_a_job()
     if pipeline.session.pilot == "slurm" and job is None:
         return submit(pipeline, run_directory=run_directory, resume=resume, out=out, detach=detach)
-    if detach or asked.get("time_s") or asked.get("options"):
+    takes_them = pipeline.session.pilot.partition(":")[0] == "radical"
+    if detach or ((asked.get("time_s") or asked.get("options")) and not takes_them):
         why = f"this is job {job} already" if job else f"the pilot {pipeline.session.pilot!r} submits none"
         raise SpecError(f"--time, --detach and options of sbatch are for a job that is submitted, and {why}")
     if job:

@@ -26,6 +26,7 @@ from deeprc.pilots import radical_agent
 from deeprc.pilots.radical_channel import Channel, ChildProcess, Thread
 from deeprc.pilots.radical_session import Request
 from deeprc.pilots.radical_translation import (
+    DEFAULT_RESOURCE,
     Announcement,
     Seen,
     Site,
@@ -60,7 +61,7 @@ class RadicalPilot:
 
     def __init__(
         self,
-        resource: str = "local.localhost",
+        resource: str = DEFAULT_RESOURCE,
         *,
         access_schema: str | None = None,
         queue: str | None = None,

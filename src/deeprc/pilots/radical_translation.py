@@ -5,15 +5,17 @@ Keys and states are those of RADICAL-Pilot 1.103 (`radical.pilot.PilotDescriptio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deeprc.errors import ResourceError
+from deeprc.errors import ResourceError, SpecError, valid_values
 from deeprc.runtime.pilot import Allocation
 from deeprc.runtime.scheduler import Node
 
 Event = Mapping[str, Any]
+DEFAULT_RESOURCE = "local.localhost"
 _FINAL = ("DONE", "FAILED", "CANCELED")
 # RADICAL-Pilot's own default of 10 minutes would end a run in the middle; this machine has no queue that minds.
 _LOCAL_RUNTIME_MIN = 30 * 24 * 60
@@ -24,7 +26,7 @@ _BATCH_RUNTIME_MIN = 60
 class Site:
     """Where RADICAL-Pilot gets its nodes; the names are those of its `PilotDescription`."""
 
-    resource: str = "local.localhost"
+    resource: str = DEFAULT_RESOURCE
     access_schema: str | None = None
     queue: str | None = None
     project: str | None = None
@@ -58,6 +60,30 @@ def machine_of(config: Mapping[str, Any]) -> Machine:
         blocked_cores=len(architecture.get("blocked_cores") or ()),
         threads_per_core=int(architecture.get("smt") or 1),
     )
+
+
+_BATCH_OPTIONS = {"queue": "queue", "partition": "queue", "project": "project", "account": "project", "qos": "qos"}
+
+
+def batch_options(time_s: float | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a `RadicalPilot` from a session's time limit and options, by Slurm's names or by RADICAL-Pilot's.
+
+    Raises:
+        SpecError: an option that RADICAL-Pilot has no word for, or a quality of service without a partition.
+    """
+    asked: dict[str, Any] = {} if time_s is None else {"runtime_min": max(1, math.ceil(time_s / 60))}
+    for name, value in options.items():
+        if name not in _BATCH_OPTIONS:
+            raise SpecError(
+                f"the pilot 'radical' has no option {name!r}. {valid_values(name, _BATCH_OPTIONS, noun='option')}"
+            )
+        asked[_BATCH_OPTIONS[name]] = str(value)
+    if qos := asked.pop("qos", None):
+        if "queue" not in asked:
+            raise SpecError("the pilot 'radical' takes a quality of service with a partition only: give both")
+        # PSI/J, which submits for RADICAL-Pilot, takes both in one word.
+        asked["queue"] += f":{qos}"
+    return asked
 
 
 def pilot_description(site: Site, nodes: int, name: str, sandbox: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -53,11 +54,17 @@ def pilots() -> list[str]:
 def chosen_pilot(pilot: str | Pilot) -> Pilot:
     """The pilot of that name, made with its defaults; a pilot that has been made is taken as it is.
 
+    "NAME:SITE" says which of a pilot's sites is meant: "radical:ncsa.delta", "ray:10.0.0.1:6379".
+
     Raises:
-        SpecError: there is none of that name.
+        SpecError: there is none of that name, or it has one site only.
     """
     if not isinstance(pilot, str):
         return pilot
-    for point in entry_points(group="deeprc.pilots", name=pilot):
-        return cast(Pilot, point.load()())
-    raise SpecError(f"unknown pilot {pilot!r}. {valid_values(pilot, pilots(), noun='pilot')}")
+    name, _, site = pilot.partition(":")
+    for point in entry_points(group="deeprc.pilots", name=name):
+        made = point.load()
+        if site and not signature(made).parameters:
+            raise SpecError(f"the pilot {name!r} has one site only: write {name!r} without {site!r}")
+        return cast(Pilot, made(site) if site else made())
+    raise SpecError(f"unknown pilot {name!r}. {valid_values(name, pilots(), noun='pilot')}")

@@ -24,7 +24,10 @@ from deeprc.spec.task import Bytes, Count, CountOrNone, Frozen, Seconds, TaskNam
 class SessionSpec(Frozen):
     """The allocation a pipeline asks for; what is None is decided where it runs."""
 
-    pilot: str = Field(default="local", description="Who gets the nodes; `deeprc doctor` lists the pilots.")
+    pilot: str = Field(
+        default="local",
+        description="Who gets the nodes, and where: `radical:ncsa.delta`; `deeprc doctor` lists the pilots.",
+    )
     cores: Count | None = Field(default=None, description="Cores of each node; default: all it offers.")
     gpus: CountOrNone | None = Field(default=None, description="GPUs of each node; default: all it offers.")
     memory_bytes: Bytes | None = Field(default=None, description='Memory of each node, such as "16GiB".')
@@ -234,7 +237,9 @@ def _excess(task: TaskSpec, index: int, session: SessionSpec) -> list[Problem]:
 
 def _pilot_problems(session: SessionSpec) -> list[Problem]:
     pilots = {point.name for point in entry_points(group="deeprc.pilots")}
-    if session.pilot in pilots:
+    # Which of a pilot's sites is meant may follow its name, as in "radical:ncsa.delta".
+    name = session.pilot.partition(":")[0]
+    if name in pilots:
         return []
-    valid = valid_values(session.pilot, pilots, noun="pilot")
-    return [Problem(("session", "pilot"), f"no pilot {session.pilot!r}. {valid}")]
+    valid = valid_values(name, pilots, noun="pilot")
+    return [Problem(("session", "pilot"), f"no pilot {name!r}. {valid}")]
