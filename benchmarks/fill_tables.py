@@ -39,7 +39,7 @@ def tables_table(result: dict[str, Any]) -> str:
         lines += ["", f"**{case['case']}**", "", f"| engine | {' | '.join(questions)} | most memory |"]
         lines.append("|---" * (len(questions) + 2) + "|")
         for engine, answers in case["engines"].items():
-            cells = [f"{a['median_seconds']:.3f}" if "seconds" in a else "-" for a in answers.values()]
+            cells = [_seconds(answer) for answer in answers.values()]
             peaks = [a["peak_bytes"] for a in answers.values() if a.get("peak_bytes")]
             memory = f"{max(peaks) / 2**30:.2f} GiB" if peaks else "-"
             lines.append(f"| {engine} | {' | '.join(cells)} | {memory} |")
@@ -58,6 +58,12 @@ def tables_table(result: dict[str, Any]) -> str:
     for engine, command in result["not_measured"].items():
         lines += ["", f"Not measured: {engine} (`{command}`)."]
     return "\n".join(lines)
+
+
+def _seconds(answer: dict[str, Any]) -> str:
+    if "seconds" in answer:
+        return f"{answer['median_seconds']:.3f}"
+    return answer["failed"] if answer["failed"].startswith("more than") else "-"
 
 
 def exchange_table(result: dict[str, Any]) -> str:

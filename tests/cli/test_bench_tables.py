@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from deeprc.cli.bench_tables import CYLON, DB, check_same_answers, main, ratios
-from deeprc.cli.bench_tables_engines import interpreter, variants
+from deeprc.cli.bench_tables import QUESTIONS, check_same_answers, main, ratios
+from deeprc.cli.bench_tables_engines import SCRIPTS, Variant, interpreter, measure, variants
 from deeprc.errors import SpecError
 
 
 @pytest.mark.slow
 def test_short_form(tmp_path: Path) -> None:
     """Every question of both benchmarks is answered alike by Polars and by Deep RC on one and on several ranks."""
-    main(tmp_path / "tables.json", rows=(2000,), db_rows=10_000, rounds=1, engines=("polars", "deeprc"))
+    main(tmp_path / "tables.json", rows=(2000,), db_rows=10_000, rounds=1, engines=("polars", "deeprc"), memory=False)
     result = json.loads((tmp_path / "tables.json").read_text())
-    strong, database = result["cases"][0], result["cases"][-1]
-    for engine in strong["engines"]:
-        assert all(strong["engines"][engine][question]["median_seconds"] > 0 for question in CYLON)
-        assert all(database["engines"][engine][question]["median_seconds"] > 0 for question in DB)
-    assert all(result["ratios"][strong["case"]][question]["1 rank / polars"] > 0 for question in CYLON)
+    strong, groups, joins = result["cases"][0], result["cases"][-2], result["cases"][-1]
+    for case in (strong, groups, joins):
+        for answers in case["engines"].values():
+            assert all(answers[question]["median_seconds"] > 0 for question in QUESTIONS[case["benchmark"]])
+    assert all(result["ratios"][strong["case"]][question]["1 rank / polars"] > 0 for question in QUESTIONS["cylon"])
 
 
 @pytest.mark.slow
@@ -32,7 +34,7 @@ def test_others_answer_alike(engine: str, tmp_path: Path) -> None:
         pytest.skip(f"make bench-env builds the environment of {engine}")
     main(tmp_path / "tables.json", rows=(2000,), db_rows=0, rounds=1, engines=("polars", engine))
     answers = json.loads((tmp_path / "tables.json").read_text())["cases"][0]["engines"][engine]
-    assert any("seconds" in answers[question] for question in CYLON)
+    assert any("seconds" in answers[question] for question in QUESTIONS["cylon"])
 
 
 def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,6 +44,18 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "duckdb: not measured" in capsys.readouterr().err
     with pytest.raises(SpecError, match=r"did you mean|Valid"):
         main(tmp_path / "t.json", engines=("duckbd",))
+
+
+def test_what_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that never answers is ended; what it had answered before counts, the rest says why it is missing."""
+    questions = "{'quick': lambda tables: 1, 'endless': lambda tables: tables is few or time.sleep(600)}"
+    script = f"import time\nfew = {{}}\nload = lambda files, cores: dict(files) or few\nQUESTIONS = {questions}\n"
+    (tmp_path / "on_endless.py").write_text(script + "describe = lambda answer: (1, {})\n")
+    shutil.copy(SCRIPTS / "measure.py", tmp_path)
+    monkeypatch.setattr("deeprc.cli.bench_tables_engines.SCRIPTS", tmp_path)
+    asked = Variant("endless", "endless", 1)
+    quick, endless = measure(asked, Path(sys.executable), {"t": "file"}, {}, ("quick", "endless"), 3)
+    assert quick["seconds"] < 3 and endless["failed"] == "more than 3 s"
 
 
 def test_different_answers_are_refused() -> None:

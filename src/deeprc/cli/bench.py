@@ -41,26 +41,31 @@ def tasks(
 def tables(
     json: Annotated[Path, typer.Option("--json", help="File for the measurements.")],
     rows: Annotated[str, typer.Option(help="Rows of Cylon's tables, with commas between.")] = "1e6,1e7",
-    db_rows: Annotated[float, typer.Option(help="Rows of the db-benchmark's tables; 0 leaves it out.")] = 1e7,
+    db_rows: Annotated[float, typer.Option(help="Rows of the db-benchmark's tables.")] = 1e7,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; Dask, Daft and Bodo take part in a third.")] = 4,
     engines: Annotated[str, typer.Option(help="Engines, with commas between; all by default.")] = "",
     envs: Annotated[Path, typer.Option(help="Folder of the environments that `make bench-env` builds.")] = Path(),
     limit: Annotated[float, typer.Option(help="Seconds for one engine's questions; what takes longer is ended.")] = 240,
-    quick: Annotated[bool, typer.Option("--quick", help="Cylon's tables only, as with --db-rows 0.")] = False,
+    memory: Annotated[bool, typer.Option(help="One more round, not timed, that watches memory.")] = True,
+    suite: Annotated[str, typer.Option(help="cylon or db-benchmark; both by default.")] = "",
 ) -> None:
     """Joins, sorts and group-bys beside Polars, DuckDB, Dask, Daft and Bodo."""
-    from deeprc.cli.bench_tables import main
+    from deeprc.cli.bench_tables import SUITES, main
+    from deeprc.errors import SpecError, valid_values
 
     counts = [int(float(count)) for count in rows.split(",")]
     names = [name.strip() for name in engines.split(",") if name.strip()]
+    if suite not in ("", *SUITES):
+        raise SpecError(f"unknown suite {suite!r}. {valid_values(suite, SUITES, noun='suite')}")
     main(
         json,
-        rows=counts,
-        db_rows=0 if quick else int(db_rows),
+        rows=counts if suite in ("", "cylon") else [],
+        db_rows=int(db_rows) if suite in ("", "db-benchmark") else 0,
         rounds=rounds,
         engines=names,
         environments=envs.resolve(),
         limit_s=limit,
+        memory=memory,
     )
 
 

@@ -2,7 +2,8 @@
 
 Two benchmarks: Cylon's (join, sort and group-by of two columns; all engines on all cores, and Deep RC's weak
 scaling) and the db-benchmark. Each engine is asked in a process of its own, rounds are interleaved, so that a
-slow minute of the machine meets all. Loading is not timed. All answers must be the same.
+slow minute of the machine meets all, and a last round, which is not timed, watches memory. Loading is not timed. All
+answers must be the same.
 """
 
 from __future__ import annotations
@@ -20,14 +21,19 @@ from rich.console import Console
 from rich.table import Table
 
 from deeprc.cli.bench_tables_data import write_tables
-from deeprc.cli.bench_tables_engines import Variant, interpreter, measure, remedy, variants
+from deeprc.cli.bench_tables_engines import TOO_LONG, Variant, interpreter, measure, remedy, variants
 from deeprc.errors import SpecError, valid_values
 from deeprc.journal.environment import describe_environment
 from deeprc.journal.writer import write_json
 
-CYLON = ("join", "sort", "group_by")
-DB = tuple(f"g{number}" for number in range(1, 11)) + tuple(f"j{number}" for number in range(1, 6))
-_FEW = {"cylon": 1000, "db": 10_000}
+# The group-by and the join questions of the db-benchmark never need each other's tables in memory.
+QUESTIONS = {
+    "cylon": ("join", "sort", "group_by"),
+    "db-groups": tuple(f"g{number}" for number in range(1, 11)),
+    "db-joins": tuple(f"j{number}" for number in range(1, 6)),
+}
+SUITES = ("cylon", "db-benchmark")
+_FEW = {"cylon": 1000, "db-groups": 10_000, "db-joins": 10_000}
 _TOLERANCE = 1e-6
 _PRIVATE = ("executable", "command")
 
@@ -40,10 +46,6 @@ class Case:
     benchmark: str
     rows: int
     asked: tuple[Variant, ...]
-
-    @property
-    def questions(self) -> tuple[str, ...]:
-        return CYLON if self.benchmark == "cylon" else DB
 
 
 def cases(rows: Sequence[int], db_rows: int, engines: Sequence[str], cores: int) -> list[Case]:
@@ -58,7 +60,8 @@ def cases(rows: Sequence[int], db_rows: int, engines: Sequence[str], cores: int)
             found.append(Case(f"cylon weak {count:.0e} on 1 rank", "cylon", count, alone))
             found.append(Case(f"cylon weak {count:.0e} on {cores} ranks", "cylon", count * cores, ours))
     if db_rows:
-        found.append(Case(f"db-benchmark {db_rows:.0e}", "db", db_rows, everyone))
+        found.append(Case(f"db-benchmark group-by {db_rows:.0e}", "db-groups", db_rows, everyone))
+        found.append(Case(f"db-benchmark join {db_rows:.0e}", "db-joins", db_rows, everyone))
     return found
 
 
@@ -71,6 +74,7 @@ def main(
     engines: Sequence[str] = (),
     environments: Path = Path(),
     limit_s: float = 240.0,
+    memory: bool = True,
 ) -> None:
     """Measure all cases and write measurements, medians and ratios to `json_file`.
 
@@ -91,7 +95,8 @@ def main(
     measured: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="deeprc-bench-tables-") as name:
         for case in cases(rows, db_rows, here, cores):
-            measured.append(_measured(case, rounds, environments, Path(name), limit_s, console))
+            found = _measured(case, rounds, environments, Path(name), limit_s, console, memory)
+            measured.append(found)
     result = {
         "benchmark": "tables",
         "cores": cores,
@@ -109,25 +114,39 @@ def main(
 
 
 def _measured(
-    case: Case, rounds: int, environments: Path, folder: Path, limit_s: float, console: Console
+    case: Case, rounds: int, environments: Path, folder: Path, limit_s: float, console: Console, memory: bool
 ) -> dict[str, Any]:
     tables = write_tables(case.benchmark, case.rows, folder)
     few = write_tables(case.benchmark, _FEW[case.benchmark], folder)
     answers: dict[str, list[list[dict[str, Any]]]] = {variant.name: [] for variant in case.asked}
-    for number in range(1, rounds + 1):
+    for number in range(1, rounds + 1 + memory):
+        watched = number > rounds
         for variant in case.asked:
-            if variant.is_slow and number > max(1, rounds // 3):
+            if variant.is_slow and max(1, rounds // 3) < number <= rounds:
                 continue
             python = interpreter(variant.engine, environments)
             assert python is not None
-            given = measure(variant, python, tables, few, case.questions, limit_s)
+            questions = QUESTIONS[case.benchmark]
+            given = measure(variant, python, tables, few, questions, limit_s, watched=watched)
             answers[variant.name].append(given)
-            told = " ".join(f"{answer['question']} {answer.get('seconds', float('nan')):.2f}" for answer in given)
-            console.print(f"{case.name}, round {number} of {rounds}: {variant.name:14} {told}", highlight=False)
+            what = "memory" if watched else f"round {number} of {rounds}"
+            told = " ".join(f"{answer['question']} {_told(answer)}" for answer in given)
+            console.print(f"{case.name}, {what}: {variant.name:14} {told}", highlight=False)
     check_same_answers(case.name, answers)
     for file in tables.values():
         Path(file).unlink()
-    return {"case": case.name, "benchmark": case.benchmark, "rows": case.rows, "engines": _summary(answers)}
+    engines = {
+        name: _summary(given[:-1] if memory else given, given[-1] if memory else ()) for name, given in answers.items()
+    }
+    return {"case": case.name, "benchmark": case.benchmark, "rows": case.rows, "engines": engines}
+
+
+def _told(answer: dict[str, Any]) -> str:
+    if "failed" in answer:
+        return f"({answer['failed'].splitlines()[-1][:100]})"
+    if "seconds" in answer:
+        return f"{answer['seconds']:.3f} s"
+    return f"{(answer['peak_bytes'] or math.nan) / 2**30:.2f} GiB"
 
 
 def check_same_answers(case: str, answers: dict[str, list[list[dict[str, Any]]]]) -> None:
@@ -157,25 +176,24 @@ def _short(answer: dict[str, Any]) -> str:
     return f"{answer['rows']} rows with sums {answer['sums']}"
 
 
-def _summary(answers: dict[str, list[list[dict[str, Any]]]]) -> dict[str, dict[str, Any]]:
-    """For each engine and question: all seconds, their median and minimum, and the largest memory seen."""
+def _summary(rounds: Sequence[list[dict[str, Any]]], watched: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """For each question: all seconds, their median and minimum, and the most memory that was seen held."""
+    peaks = {answer["question"]: answer.get("peak_bytes") for answer in watched}
     summary: dict[str, dict[str, Any]] = {}
-    for name, rounds in answers.items():
-        of_engine: dict[str, Any] = summary.setdefault(name, {})
-        for given in zip(*rounds, strict=True):
-            failed = [answer["failed"] for answer in given if "failed" in answer]
-            if failed:
-                of_engine[given[0]["question"]] = {"failed": failed[0]}
-                continue
-            seconds = [answer["seconds"] for answer in given]
-            peaks = [answer["peak_bytes"] for answer in given if answer["peak_bytes"] is not None]
-            of_engine[given[0]["question"]] = {
-                "seconds": seconds,
-                "median_seconds": statistics.median(seconds),
-                "least_seconds": min(seconds),
-                "peak_bytes": max(peaks, default=None),
-                "rows": given[0]["rows"],
-            }
+    for given in zip(*rounds, strict=True):
+        question = given[0]["question"]
+        failed = [answer["failed"] for answer in given if "failed" in answer]
+        if failed:
+            summary[question] = {"failed": failed[0]}
+            continue
+        seconds = [answer["seconds"] for answer in given]
+        summary[question] = {
+            "seconds": seconds,
+            "median_seconds": statistics.median(seconds),
+            "least_seconds": min(seconds),
+            "peak_bytes": peaks.get(question),
+            "rows": given[0]["rows"],
+        }
     return summary
 
 
@@ -222,4 +240,7 @@ def _table(case: dict[str, Any]) -> Table:
 
 
 def _cell(answer: dict[str, Any]) -> str:
-    return f"{answer['median_seconds']:.3f}" if "seconds" in answer else "-"
+    """The seconds, or that none came in time; a dash for what was not asked or went wrong otherwise."""
+    if "seconds" in answer:
+        return f"{answer['median_seconds']:.3f}"
+    return answer["failed"] if answer["failed"].startswith(TOO_LONG) else "-"

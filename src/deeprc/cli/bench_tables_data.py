@@ -20,7 +20,11 @@ _K = 100
 
 
 def write_tables(benchmark: str, rows: int, folder: Path) -> Mapping[str, str]:
-    """Write the tables of "cylon" or "db" as Arrow IPC files, if they are not there; return name -> path."""
+    """Write the tables of a benchmark ("cylon", "db-groups" or "db-joins") as Arrow IPC files, if they are not there.
+
+    Returns:
+        the path of each table by its name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"{benchmark}-{rows}-{name}.arrow" for name in _NAMES[benchmark]}
     if not all(file.exists() for file in files.values()):
@@ -39,29 +43,24 @@ def _cylon(rows: int, random: np.random.Generator) -> dict[str, pl.DataFrame]:
     return {"left": table(), "right": table()}
 
 
-def _db(rows: int, random: np.random.Generator) -> dict[str, pl.DataFrame]:
-    return {"g": _group_by_table(rows, random), **_join_tables(rows, random)}
-
-
-def _group_by_table(rows: int, random: np.random.Generator) -> pl.DataFrame:
+def _group_by_table(rows: int, random: np.random.Generator) -> dict[str, pl.DataFrame]:
     groups = max(1, rows // _K)
 
     def ids(count: int) -> Any:
         return random.integers(1, count + 1, rows)
 
-    return pl.DataFrame(
-        {
-            "id1": _labels(ids(_K), 3),
-            "id2": _labels(ids(_K), 3),
-            "id3": _labels(ids(groups), 10),
-            "id4": ids(_K),
-            "id5": ids(_K),
-            "id6": ids(groups),
-            "v1": ids(5),
-            "v2": ids(15),
-            "v3": np.round(random.random(rows) * 100, 6),
-        }
-    )
+    columns = {
+        "id1": _labels(ids(_K), 3),
+        "id2": _labels(ids(_K), 3),
+        "id3": _labels(ids(groups), 10),
+        "id4": ids(_K),
+        "id5": ids(_K),
+        "id6": ids(groups),
+        "v1": ids(5),
+        "v2": ids(15),
+        "v3": np.round(random.random(rows) * 100, 6),
+    }
+    return {"g": pl.DataFrame(columns)}
 
 
 def _join_tables(rows: int, random: np.random.Generator) -> dict[str, pl.DataFrame]:
@@ -104,5 +103,5 @@ def _labels(numbers: Any, digits: int) -> pl.Series:
     return texts.gather(numbers)
 
 
-_NAMES = {"cylon": ("left", "right"), "db": ("g", "x", "small", "medium", "big")}
-_MAKERS = {"cylon": _cylon, "db": _db}
+_NAMES = {"cylon": ("left", "right"), "db-groups": ("g",), "db-joins": ("x", "small", "medium", "big")}
+_MAKERS = {"cylon": _cylon, "db-groups": _group_by_table, "db-joins": _join_tables}

@@ -1,4 +1,8 @@
-"""Running one engine of `deeprc bench tables` in a process of its own, while its memory is watched."""
+"""Running one engine of `deeprc bench tables` in a process of its own, timed, or with its memory watched.
+
+Never both at once: to count shared pages rightly the kernel walks all page tables of a process, 24 ms a GiB, on a
+core that the engine is not given meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+from deeprc.runtime.family import descendants
 
 SCRIPTS = Path(__file__).with_name("engines")
-_SAMPLE_S = 0.05
+TOO_LONG = "more than"
+_SAMPLE_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,13 @@ def measure(
     few: Mapping[str, str],
     questions: Sequence[str],
     limit_s: float,
+    *,
+    watched: bool = False,
 ) -> list[dict[str, Any]]:
-    """Ask the questions once; each answer has seconds, peak_bytes, rows and sums, or `failed` with the reason."""
+    """Ask the questions once; each answer has rows, sums and its seconds, or peak_bytes where memory is `watched`.
+
+    What has no answer has `failed` with the reason.
+    """
     with tempfile.TemporaryDirectory(prefix="deeprc-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         orders = {"tables": dict(tables), "few": dict(few), "questions": list(questions), "cores": variant.cores}
@@ -75,32 +85,36 @@ def measure(
         (folder / "orders.json").write_text(json.dumps(orders))
         script = str(SCRIPTS / f"on_{variant.engine}.py")
         command = [str(python), str(SCRIPTS / "measure.py"), script, "orders.json", "answers.json"]
-        problem, samples = _run(command, folder, variant.cores, limit_s)
-        if problem:
-            return [{"question": question, "failed": problem} for question in questions]
-        answers: list[dict[str, Any]] = json.loads((folder / "answers.json").read_text())
-    return [_with_peak(answer, samples) for answer in answers]
+        problem, samples = _run(command, folder, variant.cores, limit_s, watched)
+        file = folder / "answers.json"
+        answers: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+    answers += [{"question": question, "failed": problem} for question in questions[len(answers) :]]
+    return [_measured(answer, samples, watched) for answer in answers]
 
 
-def _run(command: list[str], folder: Path, cores: int, limit_s: float) -> tuple[str, list[tuple[float, int]]]:
-    threads = {"POLARS_MAX_THREADS": str(cores), "BODO_NUM_WORKERS": str(cores), "OMP_NUM_THREADS": str(cores)}
+def _run(
+    command: list[str], folder: Path, cores: int, limit_s: float, watched: bool
+) -> tuple[str, list[tuple[float, int]]]:
+    """What kept it from answering all, or nothing; and the memory held at moments of the monotonic clock."""
+    settings = {name: str(cores) for name in ("POLARS_MAX_THREADS", "BODO_NUM_WORKERS", "OMP_NUM_THREADS")}
+    settings["POLARS_THP"] = "1"  # Huge pages, as Deep RC gives its ranks.
     samples: list[tuple[float, int]] = []
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, env={**os.environ, **threads}, start_new_session=True
+            command, cwd=folder, stdout=log, stderr=log, env={**os.environ, **settings}, start_new_session=True
         )
         watch = threading.Thread(target=_watch, args=(process, samples), daemon=True)
-        watch.start()
+        if watched:
+            watch.start()
         try:
             process.wait(limit_s)
         except subprocess.TimeoutExpired:
-            return f"more than {limit_s:.0f} s", samples
+            return f"{TOO_LONG} {limit_s:.0f} s", samples
         finally:
             _end_group(process)
-            watch.join()
-    if not (folder / "answers.json").exists():
-        return (folder / "log").read_text(errors="replace")[-600:].strip() or "ended without an answer", samples
-    return "", samples
+            if watched:
+                watch.join()
+    return (folder / "log").read_text(errors="replace")[-600:].strip() or "ended without an answer", samples
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
@@ -118,11 +132,7 @@ def _watch(process: subprocess.Popen[bytes], samples: list[tuple[float, int]]) -
 
 def _resident_bytes(pid: int) -> int:
     """Memory of a process and all below it; a page that several share counts once, in equal parts."""
-    try:
-        tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    return sum(_proportional_bytes(process.pid) for process in tree)
+    return sum(_proportional_bytes(each) for each in (pid, *descendants(pid)))
 
 
 def _proportional_bytes(pid: int) -> int:
@@ -135,9 +145,11 @@ def _proportional_bytes(pid: int) -> int:
     return 0
 
 
-def _with_peak(answer: dict[str, Any], samples: list[tuple[float, int]]) -> dict[str, Any]:
+def _measured(answer: dict[str, Any], samples: list[tuple[float, int]], watched: bool) -> dict[str, Any]:
     if "failed" in answer:
         return answer
     began, ended = answer.pop("began"), answer.pop("ended")
+    if not watched:
+        return {**answer, "seconds": ended - began}
     during = [size for moment, size in samples if began <= moment <= ended]
-    return {**answer, "seconds": ended - began, "peak_bytes": max(during, default=None)}
+    return {**answer, "peak_bytes": max(during, default=None)}

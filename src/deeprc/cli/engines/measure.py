@@ -2,6 +2,7 @@
 
 Runs under the interpreter of the engine, so it knows nothing but Python's standard library. Loading the tables
 is not timed, nor is a first run of each question over a few rows, which pays for imports and compilation.
+Answers are written down one by one: what has been answered counts, though a later question never ends.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ import json
 import runpy
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def ask(engine: dict[str, Any], orders: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each question's begin and end (seconds of the machine's monotonic clock), and what was answered."""
+def ask(
+    engine: dict[str, Any], orders: dict[str, Any], tell: Callable[[list[dict[str, Any]]], object] = lambda _: None
+) -> list[dict[str, Any]]:
+    """Each question's begin and end (seconds of the machine's monotonic clock), and what was answered.
+
+    `tell` is given all answers so far after each.
+    """
     few = engine["load"](orders["few"], orders["cores"])
     failed = {}
     for question in orders["questions"]:
@@ -28,10 +35,12 @@ def ask(engine: dict[str, Any], orders: dict[str, Any]) -> list[dict[str, Any]]:
         except Exception as error:
             failed[question] = f"{type(error).__name__}: {str(error)[:300]}"
     tables = engine["load"](orders["tables"], orders["cores"])
-    return [
-        {"question": question, "failed": failed[question]} if question in failed else _asked(engine, question, tables)
-        for question in orders["questions"]
-    ]
+    answers = []
+    for question in orders["questions"]:
+        known = {"question": question, "failed": failed[question]} if question in failed else None
+        answers.append(known or _asked(engine, question, tables))
+        tell(answers)
+    return answers
 
 
 def _asked(engine: dict[str, Any], question: str, tables: Any) -> dict[str, Any]:
@@ -47,7 +56,13 @@ def main(script: str, orders_file: str, answers_file: str) -> None:
     """Run the script for its functions, ask, write the answers down."""
     engine = runpy.run_path(script)
     orders = json.loads(Path(orders_file).read_text())
-    Path(answers_file).write_text(json.dumps(engine.get("ask_all", lambda asked: ask(engine, asked))(orders)))
+
+    def write(answers: list[dict[str, Any]]) -> None:
+        part = Path(answers_file).with_suffix(".part")
+        part.write_text(json.dumps(answers))
+        part.replace(answers_file)
+
+    write(engine["ask_all"](orders) if "ask_all" in engine else ask(engine, orders, write))
     if "stop" in engine:
         engine["stop"]()
 
