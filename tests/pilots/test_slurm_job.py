@@ -210,9 +210,8 @@ def test_a_job_put_back_into_the_queue_goes_on_where_it_was(folder: Path, cluste
     (job,) = cluster.jobs()
     cluster.command("scontrol", "requeue", job)
     (folder / "go").touch()
-    # Slurm keeps a job that was put back for two minutes.
     wait_until(lambda: cluster.command("squeue", "--noheader", "--format=%T").strip() == "PENDING")
-    cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now")
+    cluster.start_again(job)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert (folder / "counted").read_text() == "x"

@@ -61,9 +61,9 @@ def counted(folder: Path) -> list[int]:
 
 
 def start_now(cluster: SlurmCluster, job: str) -> None:
-    """Slurm keeps a job that was put back for two minutes: not here."""
+    """Once a job has been put back into the queue."""
     wait_until(lambda: cluster.command("squeue", "--noheader", "--format=%T").strip() == "PENDING", 120)
-    cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now")
+    cluster.start_again(job)
 
 
 def test_a_run_told_to_stop_goes_on_in_the_same_job(folder: Path, cluster: SlurmCluster) -> None:
@@ -124,7 +124,7 @@ def test_a_job_shorter_than_its_run_ends_well(folder: Path, cluster: SlurmCluste
 
     def has_ended() -> bool:
         if "PENDING" in cluster.command("squeue", "--noheader", "--format=%T"):
-            cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now")
+            start_now(cluster, job)
         return process.poll() is not None
 
     wait_until(has_ended, 170)

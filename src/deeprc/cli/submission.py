@@ -149,14 +149,16 @@ def follow(job: str, run_directory: Path, out: Path | None, console: Console) ->
     if progress.tasks:
         tell_outcome(console, progress, slurm_job.current_directory(run_directory), out or run_directory)
     code, words = outcome(ended)
-    code = _EXIT_CODES.get(progress.status) if code is None and ended.state == "FORGOTTEN" else code
-    if code is None or (code != 0 and not progress.tasks):
+    own = _EXIT_CODES.get(progress.status, ())
+    code = own[0] if own and code is None and ended.state == "FORGOTTEN" else code
+    if code is None or (code != 0 and code not in own):
         log = run_directory / slurm_job.LOG_FILE
         raise JobError(f"job {job} {words}. {last_words(log)}")
     return code
 
 
-_EXIT_CODES = {"succeeded": 0, "failed": 1, "interrupted": 130}
+# Of a run, by its status; a job with another one did not end as its run did.
+_EXIT_CODES = {"succeeded": (0,), "failed": (1, 75), "interrupted": (130, 75)}
 
 
 def last_words(log: Path) -> str:
