@@ -122,7 +122,7 @@ def test_a_failed_task_ends_with_1_and_shows_why(folder: Path, cluster: SlurmClu
         (["good.yaml", *ON_SLURM, "--time", "soon"], "--time takes a duration"),
         (["good.yaml", *ON_SLURM, "--sbatch-option", "array=1-3"], "'array' cannot be given"),
         (["good.yaml", *ON_SLURM, "--sbatch-option", "nodes=3"], "is said by 'nodes' of the session"),
-        (["good.yaml", *ON_SLURM, "--partition", "nowhere"], "invalid partition specified: nowhere"),
+        (["good.yaml", *ON_SLURM, "--partition", "nowhere"], "specified\nValid partitions: debug."),
         (["good.yaml", "--time", "1h"], "the pilot 'local' submits none"),
     ],
 )

@@ -99,6 +99,7 @@ def test_a_run_that_gets_no_further_is_not_started_again(folder: Path, cluster: 
     assert cluster.jobs() == []
 
 
+@pytest.mark.slow
 def test_a_run_goes_back_as_often_as_it_may(folder: Path, cluster: SlurmCluster) -> None:
     """Not at all, with --requeues 0; its checkpoint is there for a later run."""
     process = started("run", "count.yaml", *ON_SLURM, "--time", "1h", "--requeues", "0")
@@ -123,7 +124,7 @@ def test_a_job_shorter_than_its_run_ends_well(folder: Path, cluster: SlurmCluste
     (job,) = cluster.jobs()
 
     def has_ended() -> bool:
-        if "PENDING" in cluster.command("squeue", "--noheader", "--format=%T"):
+        if "BeginTime" in cluster.command("squeue", "--noheader", "--format=%r"):
             start_now(cluster, job)
         return process.poll() is not None
 

@@ -214,3 +214,86 @@ def test_how_a_job_ended_is_told_in_words(
     text = f"JobId=3 JobState={state} Reason=None ExitCode={exit_code}:{signal}"
     assert slurm_submission.outcome(slurm.parse_job(text))[0] == code
     assert words in slurm_submission.outcome(slurm.parse_job(text))[1]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "noun", "program", "listing", "names"),
+    [
+        ("invalid partition specified: nowhere", "partition", "sinfo", "debug\nlong\n", ["debug", "long"]),
+        (
+            "Batch job submission failed: Invalid account or account/partition combination specified",
+            "account",
+            "sacctmgr",
+            "physics\nhydro\nphysics\n",
+            ["hydro", "physics"],
+        ),
+        ("Invalid qos specification", "QOS", "sacctmgr", "normal,long\nnormal\n", ["long", "normal"]),
+        ("Invalid feature specification", "feature", "sinfo", "a100,nvme\n(null)\n", ["a100", "nvme"]),
+    ],
+)
+def test_a_name_that_slurm_refuses_is_answered_with_those_there_are(
+    refusal: str, noun: str, program: str, listing: str, names: list[str]
+) -> None:
+    """Which command lists them, and what is read from its answer."""
+    asked = slurm_submission.unknown_name(f"sbatch failed: sbatch: error: {refusal}", "me")
+    assert asked is not None and asked[0] == noun and asked[1][0] == program
+    assert program != "sacctmgr" or "user=me" in asked[1]
+    assert slurm_submission.listed_names(listing) == names
+
+
+def test_other_refusals_are_left_as_they_are() -> None:
+    """Slurm's own words say it."""
+    assert slurm_submission.unknown_name("Memory specification can not be satisfied", "me") is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("Resources", "Resources"),
+        ("PartitionTimeLimit", "PartitionTimeLimit: it asks for more time than the partition allows"),
+        ("QOSMaxWallDurationPerJobLimit", "QOSMaxWallDurationPerJobLimit: it asks for more than"),
+    ],
+)
+def test_a_job_that_may_wait_for_ever_says_so(reason: str, told: str) -> None:
+    """What goes away by itself is only named."""
+    assert slurm_submission.why_it_waits(reason).startswith(told)
+
+
+def _job(text: str = "") -> slurm.Job:
+    return slurm.parse_job(f"JobId=3 JobState=RUNNING Reason=None Requeue=1 Restarts=2 {text}")
+
+
+@pytest.mark.parametrize(
+    ("job", "requeues", "further", "why"),
+    [
+        (_job(), None, True, None),
+        (_job(), 3, True, None),
+        (_job(), 2, True, "restarted 2 times, and may 2 times"),
+        (_job(), None, False, "no task was finished and no checkpoint written"),
+        (_job("Requeue=0"), None, True, "without --requeue"),
+    ],
+)
+def test_a_job_goes_back_into_the_queue_for_a_reason(
+    job: slurm.Job, requeues: int | None, further: bool, why: str | None
+) -> None:
+    """Not for ever, and not if it would get no further."""
+    said = slurm_submission.why_not_again(job, requeues, got_further=further)
+    assert (said is None) if why is None else (said is not None and why in said)
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "limit_s", "lead_s"), [(None, 7200, 120), (None, 60, 15), (None, None, 120), (600, 7200, 600)]
+)
+def test_a_run_stops_early_enough(asked_s: float | None, limit_s: float | None, lead_s: float) -> None:
+    """Two minutes before its limit unless told, and not most of a short job."""
+    assert slurm_submission.lead_s(asked_s, limit_s) == lead_s
+
+
+@pytest.mark.parametrize(
+    ("lead_s", "left_s", "grace_s"), [(120, 118, 88), (120, 7000, 90), (120, None, 90), (15, 14, 9), (120, 3, 1)]
+)
+def test_tasks_have_the_time_to_the_limit_but_for_the_record(
+    lead_s: float, left_s: float | None, grace_s: float
+) -> None:
+    """Also when Slurm tells late, or long before, as in a preemption."""
+    assert slurm_submission.grace_s(lead_s, left_s) == grace_s

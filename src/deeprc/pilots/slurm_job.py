@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 import time
@@ -15,7 +16,15 @@ from deeprc.journal import EventTail, new_run_directory, write_json
 from deeprc.journal.events import Event
 from deeprc.pilots.slurm import Job, parse_job
 from deeprc.pilots.slurm_pilot import slurm_says
-from deeprc.pilots.slurm_submission import batch_script, forgotten, parse_submission, submission_options
+from deeprc.pilots.slurm_submission import (
+    batch_script,
+    forgotten,
+    listed_names,
+    parse_submission,
+    submission_options,
+    unknown_name,
+    why_it_waits,
+)
 from deeprc.spec import Pipeline, dump_pipeline
 
 PIPELINE_FILE = "pipeline.yaml"
@@ -61,14 +70,28 @@ def submit(
     script.chmod(0o700)
     try:
         job = parse_submission(slurm_says(*sbatch))
-    except ResourceError:
+    except ResourceError as error:
         for path in (script, directory / PIPELINE_FILE):
             path.unlink()
         logs.rmdir()
         directory.rmdir()
-        raise
+        raise _with_valid_names(error) from None
     write_json(directory / "job.json", {"site": "slurm", "job": job})
     return job, directory
+
+
+def _with_valid_names(refusal: ResourceError) -> ResourceError:
+    """The refusal, and the names that there are, if it is for a name."""
+    asked = unknown_name(str(refusal), getpass.getuser())
+    if asked is None:
+        return refusal
+    noun, command = asked
+    try:
+        names = listed_names(slurm_says(*command))
+    except ResourceError:
+        # Not every site lets users look.
+        return refusal
+    return ResourceError(f"{refusal}\nValid {noun}s: {', '.join(names)}." if names else str(refusal))
 
 
 def _command(directory: Path, out: Path | None, resume: Path | None) -> list[str]:
@@ -156,4 +179,4 @@ def _look_at(job: str) -> JobState | Job:
     if seen.ended:
         return seen
     nodes = ",".join(node.name for node in seen.nodes)
-    return JobState(seen.state, f"on {nodes}" if nodes else seen.reason)
+    return JobState(seen.state, f"on {nodes}" if nodes else why_it_waits(seen.reason))

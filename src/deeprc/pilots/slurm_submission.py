@@ -130,6 +130,51 @@ def parse_submission(text: str) -> str:
     return identifier
 
 
+# What sbatch says of a name that it does not know, and who knows the names that there are.
+_ASSOCIATIONS = ("sacctmgr", "--noheader", "--parsable2", "show", "associations", "where", "user={user}")
+_UNKNOWN = {
+    "invalid partition": ("partition", ("sinfo", "--noheader", "--format=%R")),
+    "invalid account": ("account", (*_ASSOCIATIONS, "format=account")),
+    "invalid qos": ("QOS", (*_ASSOCIATIONS, "format=qos")),
+    "invalid feature": ("feature", ("sinfo", "--noheader", "--format=%f")),
+}
+
+
+def unknown_name(refusal: str, user: str) -> tuple[str, list[str]] | None:
+    """If sbatch refuses a job for a name: of what, and the command that lists those that are valid."""
+    for words, (noun, command) in _UNKNOWN.items():
+        if words in refusal.lower():
+            return noun, [word.format(user=user) for word in command]
+    return None
+
+
+def listed_names(text: str) -> list[str]:
+    """The names in such a list, each once."""
+    return sorted(set(re.split(r"[\s,]+", text)) - {"", "(null)"})
+
+
+# Reasons of a waiting job that do not go away by waiting.
+_WAITS_IN_VAIN = {
+    "PartitionConfig": "it asks for more nodes than the partition has",
+    "PartitionNodeLimit": "it asks for more nodes than the partition allows",
+    "PartitionTimeLimit": "it asks for more time than the partition allows",
+    "PartitionDown": "the partition takes no jobs",
+    "PartitionInactive": "the partition takes no jobs",
+    "BadConstraints": "no node has what it asks for",
+    "JobHeldUser": "it is held: scontrol release",
+    "JobHeldAdmin": "an administrator holds it",
+    "DependencyNeverSatisfied": "what it waits for has failed",
+}
+
+
+def why_it_waits(reason: str) -> str:
+    """Slurm's reason; in words, where the job may wait for ever."""
+    words = _WAITS_IN_VAIN.get(reason)
+    if words is None and reason.startswith(("QOSMax", "AssocMax", "QOSGrp", "AssocGrp")):
+        words = "it asks for more than its account or QOS may have now"
+    return f"{reason}: {words}" if words else reason
+
+
 def forgotten(identifier: str) -> Job:
     """A job that ended so long ago that the controller does not know it any more."""
     return Job(identifier, "FORGOTTEN", "None", 0, 0, 0, False, None, ())
