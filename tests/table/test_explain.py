@@ -15,7 +15,7 @@ def _plans(comm: rc.Communicator) -> list[str]:
     return [
         groups.sort("i", descending=True).explain(),
         groups.group_by("k").agg(pl.len()).explain(),
-        table.with_columns(pl.col("i").rank()).explain(),
+        table.with_columns(pl.col("i").ewm_mean(alpha=0.5)).explain(),
         table.join(groups, on="k").explain(),
         table.select(pl.col("i").sum()).explain(),
         table.with_columns((pl.col("i").shift(1) - pl.col("i").max().over("k")).cum_sum() / pl.len()).explain(),
@@ -38,7 +38,7 @@ def test_explain_shows_operators_and_exchanges() -> None:
     ]
     assert "aggregated on each rank first" in ordered
     assert placed.startswith("2 ranks, 1 exchange\n")
-    assert "not row by row" in around and 'col("i").rank' in around
+    assert "not row by row" in around and 'col("i").ewm_mean' in around
     assert joined.startswith("2 ranks, 2 exchanges\n") and "left by hash" in joined and "right by hash" not in joined
     assert "aggregates" in total
     for moved in (

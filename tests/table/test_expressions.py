@@ -91,9 +91,9 @@ def test_long_literals_and_functions_that_cannot_be_read() -> None:
     long = pl.col("k").is_in(pl.Series(range(100_000)))
     assert is_row_wise(long, SCHEMA)
     assert root_columns([long], SCHEMA) == {"k"}
-    assert decompose([long.sum().alias("n")], SCHEMA, pl.Schema({"n": pl.UInt32()}), ordered=True) is None
+    assert decompose([long.sum().alias("n")], SCHEMA, pl.Schema({"n": pl.UInt32()}), grouped=True) is None
     not_a_number = (x - float("nan")).sum().alias("n")
-    assert decompose([not_a_number], SCHEMA, pl.Schema({"n": pl.Float64()}), ordered=True) is None
+    assert decompose([not_a_number], SCHEMA, pl.Schema({"n": pl.Float64()}), grouped=True) is None
     assert not is_row_wise(opaque, SCHEMA)
     assert root_columns([opaque], SCHEMA) == set(SCHEMA)
 

@@ -1,8 +1,10 @@
 """Aggregations that can begin before the exchange: each rank's part first, then the parts.
 
-A sum is the sum of the ranks' sums, a mean is a sum and a count; a median is nothing of the kind. Only
-expressions that are one such aggregate over a row-wise expression are taken apart; if any of a list is not,
-none is, and whole groups travel instead.
+A sum is the sum of the ranks' sums, a mean is a sum and a count, a variance is made of counts, means and sums of
+squares about these; a median is nothing of the kind. Aggregates over row-wise expressions, filtered ones too, are
+taken apart, and so is what is computed from several, as `x.max() - x.min()`; if any of a list is not, none is, and
+whole groups travel instead. Variances: Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for
+computing sample variances, Stanford STAN-CS-79-773 (1979).
 """
 
 from __future__ import annotations
@@ -13,7 +15,20 @@ from typing import Any
 
 import polars as pl
 
-from deeprc.table.expressions import Tree, from_tree, is_abridged, is_row_wise, kind, reads_by_selector, tree
+from deeprc.table.expressions import (
+    Tree,
+    dtype_of,
+    from_tree,
+    is_abridged,
+    kind,
+    reads_by_selector,
+    rebuilt,
+    row_wise,
+    splits,
+    tree,
+)
+
+_LIKE_PARTS = ("NullCount", "Product")  # and any, all, has_nulls: below
 
 
 @dataclass(frozen=True)
@@ -24,13 +39,16 @@ class Decomposed:
     final: tuple[pl.Expr, ...]
 
 
-def decompose(aggs: Sequence[pl.Expr], before: pl.Schema, after: pl.Schema, *, ordered: bool) -> Decomposed | None:
+class _NoHalves(Exception):
+    """An aggregate does not begin on a part."""
+
+
+def decompose(aggs: Sequence[pl.Expr], before: pl.Schema, after: pl.Schema, *, grouped: bool) -> Decomposed | None:
     """Take the aggregations apart, or None.
 
     Args:
         aggs: expressions over columns of `before`, giving columns of `after`.
-        ordered: whether an absent value can be told from an empty part, as in a group, which has rows; only
-            then do `first` and `last` decompose.
+        grouped: whether each part is of a group, which has rows; else a part may be empty.
     """
     partial: list[pl.Expr] = []
     final: list[pl.Expr] = []
@@ -42,38 +60,92 @@ def decompose(aggs: Sequence[pl.Expr], before: pl.Schema, after: pl.Schema, *, o
         while kind(node) == "Alias":
             node = node["Alias"][0]
         try:
-            halves = _halves(node, f"__part{index}", before, ordered=ordered)
-        except pl.exceptions.ComputeError:  # A literal NaN or infinity has no JSON to be read again.
+            begun, ended = _taken_apart(node, f"__part{index}", before, grouped)
+        except (_NoHalves, pl.exceptions.ComputeError):  # A literal NaN or infinity has no JSON to be read again.
             return None
-        if halves is None:
-            return None
-        partial.extend(halves[0])
-        final.append(halves[1].cast(after[name]).alias(name))
+        partial.extend(begun)
+        final.append(from_tree(ended).cast(after[name]).alias(name))
     return Decomposed(tuple(partial), tuple(final))
 
 
-def _halves(node: Tree, part: str, schema: pl.Schema, *, ordered: bool) -> tuple[list[pl.Expr], pl.Expr] | None:
+def _taken_apart(node: Tree, part: str, schema: pl.Schema, grouped: bool) -> tuple[list[pl.Expr], Tree]:
+    partial: list[pl.Expr] = []
+
+    def ended(node: Tree) -> Tree:
+        if kind(node) == "Literal" and "Series" not in node["Literal"]:
+            return node
+        halves = _halves(node, f"{part}_{len(partial)}", schema, grouped)
+        if halves is not None:
+            partial.extend(halves[0])
+            return tree(halves[1].cast(dtype_of(node, schema)))
+        changed = rebuilt(node, ended)
+        if changed is None:
+            raise _NoHalves
+        return changed
+
+    last = ended(node)
+    if not partial:
+        raise _NoHalves
+    return partial, last
+
+
+def _halves(node: Tree, part: str, schema: pl.Schema, grouped: bool) -> tuple[list[pl.Expr], pl.Expr] | None:
     if node == "Len":
         return [pl.len().alias(part)], pl.col(part).sum()
-    if kind(node) != "Agg":
+    found = _aggregate(node)
+    if found is None or not splits(found[1], schema):
         return None
-    name, argument = next(iter(node["Agg"].items()))
-    child = argument["input"] if isinstance(argument, dict) and "input" in argument else argument
-    if not isinstance(child, dict | str) or not is_row_wise(from_tree(child), schema):
-        return None
-    dtype = _dtype(from_tree(child), schema)
+    name, child, argument = found
     whole = from_tree(node).alias(part)
-    if name == "Count":
+    dtype = dtype_of(child, schema)
+    if name in ("Count", "NullCount"):
         return [whole], pl.col(part).sum()
     if name == "Sum" and (dtype.is_numeric() or isinstance(dtype, pl.Boolean | pl.Duration)):
         return [whole], pl.col(part).sum()
     if name in ("Min", "Max") and _is_ordered(dtype):
         return [whole], from_tree({"Agg": {name: {**argument, "input": {"Column": part}}}})
-    if name in ("First", "Last") and ordered:
+    if name in ("First", "Last"):
+        return _end(name, child, part, always=grouped and row_wise(child, schema))
+    if name in ("FirstNonNull", "LastNonNull"):
         return [whole], from_tree({"Agg": {name: {"Column": part}}})
-    if name == "Mean" and dtype.is_numeric() and not dtype.is_decimal():
+    if name == "Mean" and _is_plain_number(dtype):
         return _mean(from_tree(child), part)
+    if name in ("Std", "Var") and _is_plain_number(dtype):
+        return _spread(from_tree(child), name, int(argument[1]), part)
+    if name in ("Product", "Boolean"):
+        return [whole], from_tree({"Function": {**node["Function"], "input": [{"Column": part}]}})
     return None
+
+
+def _aggregate(node: Tree) -> tuple[str, Tree, Any] | None:
+    """Name, operand and arguments of a node that may be an aggregate with halves."""
+    if kind(node) == "Agg":
+        name, argument = next(iter(node["Agg"].items()))
+        if isinstance(argument, list):
+            return name, argument[0], argument
+        inside = argument["input"] if isinstance(argument, dict) and "input" in argument else argument
+        return name, inside, argument
+    if kind(node) != "Function":
+        return None
+    function = node["Function"]["function"]
+    if function in _LIKE_PARTS:
+        return function, node["Function"]["input"][0], None
+    if isinstance(function, dict) and "Boolean" in function:
+        called = function["Boolean"]
+        if called == "HasNulls":
+            return None
+        if isinstance(called, dict) and next(iter(called)) in ("Any", "All"):
+            return "Boolean", node["Function"]["input"][0], None
+    return None
+
+
+def _end(name: str, child: Tree, part: str, *, always: bool) -> tuple[list[pl.Expr], pl.Expr]:
+    """The first or last value: of the parts that have one, unless all do."""
+    value = from_tree({"Agg": {name: child}}).alias(part)
+    there = pl.col(part) if always else pl.col(part).filter(pl.col(f"{part}_len") > 0)
+    return [value] if always else [value, from_tree(child).len().alias(f"{part}_len")], (
+        there.first() if name == "First" else there.last()
+    )
 
 
 def _mean(values: pl.Expr, part: str) -> tuple[list[pl.Expr], pl.Expr]:
@@ -85,8 +157,24 @@ def _mean(values: pl.Expr, part: str) -> tuple[list[pl.Expr], pl.Expr]:
     return halves, pl.when(count > 0).then(total / count)
 
 
-def _dtype(expression: pl.Expr, schema: pl.Schema) -> pl.DataType:
-    return next(iter(pl.LazyFrame(schema=schema).select(expression).collect_schema().values()))
+def _spread(values: pl.Expr, name: str, ddof: int, part: str) -> tuple[list[pl.Expr], pl.Expr]:
+    """Variance or standard deviation, from each part's count, mean and sum of squares about it."""
+    numbers = values.cast(pl.Float64)
+    halves: list[pl.Expr] = [
+        numbers.count().cast(pl.Float64).alias(f"{part}_count"),
+        numbers.mean().alias(f"{part}_mean"),
+        (numbers.var(ddof=0) * numbers.count()).alias(f"{part}_squares"),
+    ]
+    count, mean, squares = (pl.col(f"{part}_{what}") for what in ("count", "mean", "squares"))
+    middle = (count * mean).sum() / count.sum()
+    # A part of one value may be said to have no variance.
+    about = squares.fill_null(0.0).sum() + (count * (mean - middle) ** 2).sum()
+    variance = pl.when(count.sum() > ddof).then(about / (count.sum() - ddof))
+    return halves, variance.sqrt() if name == "Std" else variance
+
+
+def _is_plain_number(dtype: pl.DataType) -> bool:
+    return (dtype.is_numeric() and not dtype.is_decimal()) or dtype == pl.Boolean
 
 
 def _is_ordered(dtype: pl.DataType) -> bool:

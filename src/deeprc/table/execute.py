@@ -10,9 +10,11 @@ import polars as pl
 
 from deeprc.communicator import Communicator
 from deeprc.table.exchange import concat
+from deeprc.table.operators.between import run_interpolated
 from deeprc.table.operators.group_by import run_group_by
 from deeprc.table.operators.join import run_join
 from deeprc.table.operators.keyed import run_join_asof, run_keyed
+from deeprc.table.operators.ranks import run_numbered, run_ranked
 from deeprc.table.operators.rows import (
     run_concat,
     run_map_part,
@@ -26,6 +28,7 @@ from deeprc.table.operators.rows import (
     run_top_k,
 )
 from deeprc.table.operators.sort import run_sort
+from deeprc.table.operators.times import run_in_time, run_time_windows
 from deeprc.table.operators.unique import run_unique
 from deeprc.table.operators.whole import run_step
 from deeprc.table.operators.windows import run_by_key, run_carried, run_nearby, run_scalars
@@ -44,7 +47,17 @@ from deeprc.table.plan_rows import (
     Slice,
     TopK,
 )
-from deeprc.table.plan_windows import ByKey, Carried, Nearby, Scalars
+from deeprc.table.plan_windows import (
+    ByKey,
+    Carried,
+    Interpolated,
+    InTime,
+    Nearby,
+    Numbered,
+    Ranked,
+    Scalars,
+    TimeWindows,
+)
 from deeprc.table.pushdown import optimised, uses
 from deeprc.table.spill.execute import room_needed, spilled
 from deeprc.table.spill.memory import Room
@@ -131,6 +144,11 @@ _OPERATORS: dict[type[Node], Callable[[Any, Execution], Stage]] = {
     ByKey: run_by_key,
     Nearby: run_nearby,
     Carried: run_carried,
+    Ranked: run_ranked,
+    Interpolated: run_interpolated,
+    Numbered: run_numbered,
+    InTime: run_in_time,
+    TimeWindows: run_time_windows,
 }
 
 

@@ -23,7 +23,7 @@ from deeprc.table.plan_rows import (
     Slice,
     TopK,
 )
-from deeprc.table.plan_windows import Around, ByKey
+from deeprc.table.plan_windows import Around, ByKey, TimeWindows
 from deeprc.table.pushdown import optimised
 from deeprc.table.windows import lowered
 
@@ -83,6 +83,9 @@ def _moved_by_rows(node: Node) -> list[str]:
         return [f"exchange: rows by hash of [{', '.join(map(str, node.keys))}]"]
     if isinstance(node, Keyed):
         return [_ONE_PLACE]
+    if isinstance(node, TimeWindows):
+        reach = f"exchange: rows that the windows of other ranks reach, {node.period} from their own"
+        return [reach] if node.grid_is_fixed else [_ONE_PLACE]
     if isinstance(node, JoinAsof):
         if not node.left_by:
             return ["exchange: right rows near the left rows of each rank"]

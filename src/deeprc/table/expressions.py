@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import polars as pl
@@ -31,6 +31,9 @@ _CHILDREN: Mapping[str, tuple[str, ...]] = {
     "Eval": ("expr",),
     "StructEval": ("expr",),
 }
+
+
+_ROW_BY_ROW = {name: _CHILDREN[name] for name in ("BinaryExpr", "Ternary", "Cast", "RenameAlias")}
 
 
 def as_expressions(inputs: Iterable[Any], named: Mapping[str, Any] | None = None) -> tuple[pl.Expr, ...]:
@@ -97,6 +100,32 @@ def row_wise(node: Tree, schema: pl.Schema) -> bool:
     if node_kind == "Function":
         return _function_is_row_wise(node["Function"], schema)
     return False
+
+
+def rebuilt(node: Tree, change: Callable[[Tree], Tree]) -> Tree | None:
+    """The tree with its operands changed, where it is itself row-wise, whatever they are; else None."""
+    name = kind(node)
+    if name == "Alias":
+        return {"Alias": [change(node["Alias"][0]), node["Alias"][1]]}
+    if name in _ROW_BY_ROW:
+        return {name: {**node[name], **{child: change(node[name][child]) for child in _ROW_BY_ROW[name]}}}
+    if name == "Function" and separable(node[name]) and "IsIn" not in json.dumps(node[name]["function"]):
+        return {name: {**node[name], "input": [change(child) for child in node[name]["input"]]}}
+    return None
+
+
+def splits(node: Tree, schema: pl.Schema) -> bool:
+    """Whether a part of the rows gives its part of the values: row-wise, or that and some values left out."""
+    if kind(node) == "Filter":
+        return splits(node["Filter"]["input"], schema) and row_wise(node["Filter"]["by"], schema)
+    if kind(node) == "Function" and node["Function"]["function"] in ("DropNulls", "DropNans"):
+        return splits(node["Function"]["input"][0], schema)
+    return row_wise(node, schema)
+
+
+def dtype_of(node: Tree, schema: pl.Schema) -> pl.DataType:
+    """The type that the tree gives."""
+    return next(iter(pl.LazyFrame(schema=schema).select(from_tree(node)).collect_schema().values()))
 
 
 def _all_set(flags: str) -> bool:

@@ -14,6 +14,7 @@ from deeprc.table import plan
 from deeprc.table.expressions import as_expressions, is_row_wise
 from deeprc.table.methods.planned import PlannedT
 from deeprc.table.plan_rows import Keyed
+from deeprc.table.plan_windows import TimeWindows
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,7 @@ class Windows(Generic[PlannedT]):
         """Aggregate each window with any Polars expressions."""
         expressions = as_expressions(exprs, named)
 
-        def method(frame: pl.LazyFrame) -> pl.LazyFrame:
-            groups: Any = getattr(frame, self.operator)(self.index_column, **self.options)
-            result: pl.LazyFrame = groups.agg(*expressions)
-            return result
-
-        label = f"{self.operator.replace('_', ' ').upper()} {self.index_column}"
-        return self.table._next(f"{self.operator}.agg", self.table._keyed(label, self.keys, method))
+        node = TimeWindows(self.table.node, self.operator, self.index_column, self.options, expressions)
+        if not self.keys:
+            return self.table._next(f"{self.operator}.agg", node)
+        return self.table._next(f"{self.operator}.agg", self.table._keyed(node.label(), self.keys, node.apply))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import polars as pl
+from polars._utils.convert import parse_as_duration_string
 
 from deeprc.table.plan import WithColumns
+from deeprc.table.plan_rows import Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,3 +79,104 @@ class Carried(Around):
 
     def label(self) -> str:
         return f"WINDOW IN ORDER {self._listed}"
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked(Around):
+    """Places of values in the order of all of them."""
+
+    @property
+    def moves(self) -> str:
+        return "values by range of their order, and their ranks back"
+
+    def label(self) -> str:
+        return f"RANKS {self._listed}"
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolated(Around):
+    """Nulls between two values, on the line between these."""
+
+    @property
+    def moves(self) -> str:
+        return "two rows a rank to all ranks; columns read to rank 0 where they are interpolated by unsorted ones"
+
+    def label(self) -> str:
+        return f"INTERPOLATE {self._listed}"
+
+
+@dataclass(frozen=True, eq=False)
+class Numbered(Around):
+    """The numbers of the rows."""
+
+    @property
+    def moves(self) -> str:
+        return "how many rows each rank has"
+
+    def label(self) -> str:
+        return f"ROW NUMBERS {self._listed}"
+
+
+@dataclass(frozen=True, eq=False)
+class InTime(Around):
+    """Columns that depend on the rows of the `window` of time that ends with a row."""
+
+    window: str
+
+    @property
+    def moves(self) -> str:
+        return f"the rows of {self.window} before each rank's part; columns read to rank 0 where times are not sorted"
+
+    def label(self) -> str:
+        return f"WINDOW IN TIME {self._listed}"
+
+
+@dataclass(frozen=True, eq=False)
+class TimeWindows(Rows):
+    """`rolling` or `group_by_dynamic` over the whole table, which is sorted by `index`."""
+
+    operator: Literal["group_by_dynamic", "rolling"]
+    index: str
+    options: Mapping[str, Any]
+    aggs: tuple[pl.Expr, ...]
+
+    def apply(self, *frames: pl.LazyFrame) -> pl.LazyFrame:
+        groups: Any = getattr(frames[0], self.operator)(self.index, **self.options)
+        result: pl.LazyFrame = groups.agg(*self.aggs)
+        return result
+
+    def with_boundaries(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """The result with the lower bound of each window."""
+        groups = frame.group_by_dynamic(self.index, **{**self.options, "include_boundaries": True})
+        return groups.agg(*self.aggs)
+
+    @property
+    def period(self) -> str:
+        """How long a window is, in Polars' words."""
+        return _in_words(self.options.get("period") or self.options.get("every"))
+
+    @property
+    def offset(self) -> str:
+        """From a row to the beginning of its window, in Polars' words."""
+        given = self.options.get("offset")
+        return f"-{self.period}" if given is None else _in_words(given)
+
+    @property
+    def grid_is_fixed(self) -> bool:
+        """Whether windows begin where they begin, whatever the first row is: then each rank can find its own."""
+        if self.operator == "rolling":
+            return True
+        index = self.input.schema[self.index]
+        zoned = isinstance(index, pl.Datetime) and index.time_zone is not None
+        moved = self.options.get("offset") is not None and (
+            zoned or bool(re.search("mo|q|y", _in_words(self.options["every"])))
+        )
+        return self.options.get("start_by", "window") == "window" and not moved
+
+    def label(self) -> str:
+        return f"{self.operator.replace('_', ' ').upper()} {self.index}"
+
+
+def _in_words(duration: Any) -> str:
+    words = parse_as_duration_string(duration)
+    return "0ns" if words is None else words

@@ -30,6 +30,7 @@ from deeprc.table.plan_rows import (
     TopK,
     with_inputs_of,
 )
+from deeprc.table.plan_windows import TimeWindows
 
 Columns = frozenset[str]
 _MOVING = Permute | Repartition | Reverse | RowIndex | Sample | ShuffleByKey | Slice | TopK
@@ -109,7 +110,7 @@ class _Pruning:
     def _pruned(self, node: Node, needed: Columns) -> Node:
         if isinstance(node, Source):
             return node
-        if isinstance(node, EachRow | JoinAsof | Keyed | MapPart):
+        if isinstance(node, EachRow | JoinAsof | Keyed | MapPart | TimeWindows):
             return with_inputs(node, tuple(self.prune(source, frozenset(source.schema)) for source in node.inputs))
         if isinstance(node, Concat):
             columns = needed or _any_column(node)

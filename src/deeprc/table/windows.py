@@ -1,14 +1,14 @@
 """Expressions that look at other rows, taken apart: what looks around becomes columns, the rest is row-wise.
 
 `x - x.mean()` is an aggregate in every row and a row-wise difference; `x.sum().over("g").shift(1)` is a window
-by key, then one of nearby rows. Each kind has its own exchange. What is of no known kind, as `x.rank()`, goes
-to rank 0 as it is.
+by key, then one of nearby rows. Each kind has its own exchange. What is of no known kind, as `x.ewm_mean()`,
+goes to rank 0 as it is.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,21 +21,27 @@ from deeprc.table.expressions import (
     is_scalar,
     kind,
     reads_by_selector,
+    rebuilt,
     root_columns,
     row_wise,
-    separable,
+    splits,
     tree,
 )
 from deeprc.table.plan import Filter, Node, Select, WithColumns
 from deeprc.table.plan_rows import with_inputs_of
-from deeprc.table.plan_windows import Around, ByKey, Carried, Nearby, Scalars
+from deeprc.table.plan_windows import (
+    Around,
+    ByKey,
+    Carried,
+    Interpolated,
+    InTime,
+    Nearby,
+    Numbered,
+    Ranked,
+    Scalars,
+)
+from deeprc.table.spelling import on_operand, spelled_out
 
-_CONTAINERS = {
-    "BinaryExpr": ("left", "right"),
-    "Ternary": ("predicate", "truthy", "falsy"),
-    "Cast": ("expr",),
-    "RenameAlias": ("expr",),
-}
 _OF_EQUAL_VALUES = ("IsDuplicated", "IsUnique", "IsFirstDistinct", "IsLastDistinct")
 _ROLLING = ("Sum", "Mean", "Min", "Max", "Var", "Std", "Quantile")
 _CUMULATIVE = ("CumSum", "CumMin", "CumMax", "CumProd", "CumCount")
@@ -68,7 +74,8 @@ def _apart(step: Filter | Select | WithColumns) -> Node:
         if isinstance(step, Select):
             each = [from_tree(one) for item in step.exprs for one in _expanded(_readable(item), step.input.schema)]
             if all(is_scalar(item) for item in each):  # one row, not one for each row
-                return _of_schema(Select(step.input, tuple(each)), step)
+                once = tuple(windows.aggregated(item) for item in each)
+                return _of_schema(Select(windows.over(step.input), once), step)
         expressions = windows.rewritten(step.expressions, names=not isinstance(step, Filter))
         if not windows.columns:
             return step
@@ -122,23 +129,50 @@ class _Windows:
         found = self._column(node)
         if found is not None:
             return found
-        name = kind(node)
-        if name == "Alias":
-            return {"Alias": [self.rewrite(node["Alias"][0]), node["Alias"][1]]}
-        if name in _CONTAINERS:
-            return {name: {**node[name], **{child: self.rewrite(node[name][child]) for child in _CONTAINERS[name]}}}
-        if name == "Function" and separable(node[name]) and "IsIn" not in json.dumps(node[name]["function"]):
-            return {name: {**node[name], "input": [self.rewrite(child) for child in node[name]["input"]]}}
+        changed = rebuilt(node, self.rewrite)
+        if changed is not None:
+            return changed
         if from_tree(node).meta.is_length_preserving():
             return self._new(node, Around, "whole")
         raise _AsAWhole
+
+    def aggregated(self, expression: pl.Expr) -> pl.Expr:
+        """The aggregate over columns for what looks around in its operands, as `(x - x.mean()).abs().max()`."""
+        node = _readable(expression)
+        return from_tree(self._within(node)).alias(expression.meta.output_name())
+
+    def _within(self, node: Tree) -> Tree:
+        """An aggregate of the same value, of operands that each rank has for its rows, where that is possible."""
+        try:
+            return self._of_operands(spelled_out(node, self.schema))
+        except _AsAWhole:
+            return node
+
+    def _of_operands(self, node: Tree) -> Tree:
+        if kind(node) == "Literal" or splits(node, self.schema):
+            return node
+        if kind(node) == "Filter":
+            inside = node["Filter"]
+            return {"Filter": {"input": self._of_operands(inside["input"]), "by": self.rewrite(inside["by"])}}
+        changed = rebuilt(node, self._of_operands) if is_scalar(from_tree(node)) else None
+        if changed is not None:
+            return changed
+        if kind(node) == "Agg" and kind(node["Agg"]) != "Implode":
+            return {"Agg": on_operand(node["Agg"], self._of_operand)}
+        if kind(node) == "Function" and is_scalar(from_tree(node)):
+            first, *more = node["Function"]["input"]
+            return {"Function": {**node["Function"], "input": [self._of_operand(first), *more]}}
+        return node
+
+    def _of_operand(self, node: Tree) -> Tree:
+        return self._of_operands(node) if kind(node) == "Filter" else self.rewrite(node)
 
     def _column(self, node: Tree) -> Tree | None:
         """A column that stands for the tree, where it is of a kind that has an exchange of its own."""
         if is_scalar(from_tree(node)):
             if from_tree(node).meta.root_names() == [] and "Len" not in json.dumps(node):
                 raise _AsAWhole
-            return None if self._dtype(node).is_nested() else self._new(node, Scalars, "scalars")
+            return None if self._dtype(node).is_nested() else self._new(self._within(node), Scalars, "scalars")
         if kind(node) == "Over":
             return self._over(node["Over"], node)
         return self._function(node) if kind(node) == "Function" else None
@@ -169,7 +203,7 @@ class _Windows:
         )
         equal = name == "Boolean" and options in _OF_EQUAL_VALUES
         if reach is None and not carried and not equal:
-            return self._filled(options, inputs[0]) if name == "FillNullWithStrategy" else None
+            return self._of_places(name, options, node) or self._spelled(name, options, inputs)
         child = self.rewrite(inputs[0])
         node = {"Function": {**node["Function"], "input": [child, *inputs[1:]]}}
         if equal:
@@ -179,13 +213,39 @@ class _Windows:
         before, after = reach
         return self._new(node, lambda source, exprs: Nearby(source, exprs, before, after), f"nearby {before} {after}")
 
-    def _filled(self, strategy: Any, child: Tree) -> Tree | None:
-        """`fill_null(strategy="mean")`: an aggregate in the rows that are null."""
-        if strategy not in ("Min", "Max", "Mean"):
+    def _of_places(self, name: str, options: Any, node: Tree) -> Tree | None:
+        """Ranks, row numbers, and what lies between two values."""
+        function = node["Function"]
+        if name == "Range":
+            numbers = kind(options) == "IntRange" and options["IntRange"]["step"] == 1
+            from_zero = numbers and _integer(function["input"][0]) == 0 and function["input"][1] == "Len"
+            return self._new(node, Numbered, "numbered") if from_zero else None
+        if name == "RollingExprBy":
+            over = {"Function": {**function, "input": [self.rewrite(child) for child in function["input"]]}}
+            window = _duration(options["options"]["window_size"])
+            return self._new(over, lambda source, exprs: InTime(source, exprs, window), f"in time {window}")
+        ranks = name == "Rank" and options["options"]["method"] in ("Ordinal", "Dense", "Min", "Max", "Average")
+        if not ranks and not (name == "Interpolate" and options == "Linear") and name != "InterpolateBy":
             return None
-        values = from_tree(self.rewrite(child))
-        with_value = getattr(values, strategy.lower())().cast(self._dtype(tree(values)))
-        return self.rewrite(tree(pl.when(values.is_null()).then(with_value).otherwise(values)))
+        over = {"Function": {**function, "input": [self.rewrite(child) for child in function["input"]]}}
+        if ranks:
+            return self._new(over, Ranked, "ranked")
+        dtype = self._dtype(over["Function"]["input"][0])
+        return self._new(over, Interpolated, "interpolated") if dtype.is_numeric() or dtype.is_temporal() else None
+
+    def _spelled(self, name: str, options: Any, inputs: Sequence[Tree]) -> Tree | None:
+        """What other expressions say: `fill_null(strategy="mean")`, `pct_change()`."""
+        if name == "FillNullWithStrategy" and options in ("Min", "Max", "Mean"):
+            values = from_tree(self.rewrite(inputs[0]))
+            with_value = getattr(values, options.lower())().cast(self._dtype(tree(values)))
+            return self.rewrite(tree(pl.when(values.is_null()).then(with_value).otherwise(values)))
+        n = _integer(inputs[1]) if name == "PctChange" else None
+        if n is None:
+            return None
+        child = from_tree(self.rewrite(inputs[0]))
+        before = from_tree(self.rewrite(tree(child.shift(n))))
+        single = self._dtype(tree(child)) == pl.Float32
+        return tree(((child - before) / before).cast(pl.Float32 if single else pl.Float64))
 
     def _new(self, node: Tree, make: Callable[[Node, tuple[pl.Expr, ...]], Node], group: str) -> Tree:
         key = json.dumps(node)
@@ -230,6 +290,13 @@ def _reach(name: str, options: Any, inputs: Sequence[Tree]) -> tuple[int, int] |
         if limit is not None:
             return (limit, 0) if strategy == "Forward" else (0, limit)
     return None
+
+
+def _duration(parts: Mapping[str, Any]) -> str:
+    """A duration in Polars' words."""
+    if parts["parsed_int"]:
+        return f"{parts['nsecs']}i"
+    return f"{parts['months']}mo{parts['weeks']}w{parts['days']}d{parts['nsecs']}ns"
 
 
 def _integer(node: Tree) -> int | None:

@@ -36,7 +36,8 @@ class Aggregates(Columns, Rows):
         """Group by windows of time or numbers; `.agg(...)` follows, as `polars.LazyFrame.group_by_dynamic`.
 
         The table has to be sorted by `index_column`, within each group of `group_by` where that is given; groups
-        then meet by key and row order is not kept. Without `group_by` rank 0 computes. `options` are Polars'.
+        then meet by key and row order is not kept. Without `group_by` each rank computes the windows that begin
+        among its rows. `options` are Polars'; with a `start_by` other than "window" rank 0 computes.
         """
         names = () if group_by is None else self._names("group_by_dynamic", (group_by,))
         options = {**options, "every": every, "group_by": list(names) or None}

@@ -124,7 +124,7 @@ class Columns(Planned):
 
     def interpolate(self) -> Self:
         """Nulls between two values of a column of numbers or times on the line between these."""
-        return self.with_columns(pl.all().interpolate())
+        return self.with_columns((cs.numeric() | cs.temporal()).interpolate())
 
     def set_sorted(
         self,

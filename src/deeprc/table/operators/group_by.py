@@ -24,7 +24,7 @@ def taken_apart(node: GroupBy) -> Decomposed | None:
     """The aggregations in two halves, where all of them allow it and no order of groups is asked for."""
     if node.maintain_order or any(reads_by_selector(tree(key)) for key in node.keys):
         return None
-    return decompose(node.aggs, node.input.schema, node.schema, ordered=True)
+    return decompose(node.aggs, node.input.schema, node.schema, grouped=True)
 
 
 def run_group_by(node: GroupBy, run: Execution) -> Stage:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from deeprc.table.decompose import decompose
 from deeprc.table.exchange import gather, scatter, together
 from deeprc.table.expressions import is_scalar, root_columns
+from deeprc.table.operators.aggregate import aggregate
 from deeprc.table.placement import after_step
 from deeprc.table.plan import Filter, Node, Select, Step, WithColumns
 from deeprc.table.stage import Execution, Stage, compute
@@ -29,16 +29,16 @@ def run_step(step: Step, run: Execution) -> Stage:
     heights = [rows for rows, _ in facts]
     row_wise = [item for item in step.expressions if not any(item is other for other in step.looks_around)]
     if isinstance(step, Filter):
-        keep = _computed(base, [pl.all_horizontal(*step.looks_around).alias(_KEEP)], heights, step, run)
+        keep = computed(base, [pl.all_horizontal(*step.looks_around).alias(_KEEP)], heights, step, run)
         kept = base.filter(keep[_KEEP]).lazy()
         return Stage(kept.filter(*row_wise) if row_wise else kept, stage.placement)
-    computed = _computed(base, step.looks_around, heights, step, run)
+    around = computed(base, step.looks_around, heights, step, run)
     local = run.collect(base.lazy().with_columns(*row_wise), step)
-    combined = local.with_columns(computed.get_columns()).select(step.schema.names())
+    combined = local.with_columns(around.get_columns()).select(step.schema.names())
     return Stage(combined.lazy(), after_step(step, stage.placement))
 
 
-def _computed(
+def computed(
     base: pl.DataFrame, expressions: Sequence[pl.Expr], heights: Sequence[int], step: Step, run: Execution
 ) -> pl.DataFrame:
     """This rank's rows of expressions over the whole table: rank 0 gets the columns they read, and no others."""
@@ -75,24 +75,10 @@ def _select_around(step: Select, stage: Stage, run: Execution) -> Stage:
     return Stage(scatter(result, counts, run.comm, step.label()).lazy())
 
 
-def aggregate(step: Select, stage: Stage, run: Execution) -> Stage:
-    """Aggregates over the whole table: one row, on rank 0."""
-    decomposed = decompose(step.exprs, step.input.schema, step.schema, ordered=False)
-    if decomposed is None or not step.exprs:
-        return _select_around(step, stage, run)
-    partial = run.collect(stage.frame.select(*decomposed.partial), step)
-    parts = gather(partial, run.comm, step.label())
-    if run.comm.rank:
-        return Stage(pl.LazyFrame(schema=step.schema))
-    return Stage(parts.lazy().select(*decomposed.final))
-
-
-def run_whole(node: Node, run: Execution) -> Stage:
-    """An operator that no exchange makes local: rank 0 does it on all rows."""
-    frames = []
-    for source in node.inputs:
-        part = run.collect(run.stage(source).frame, node)
-        frames.append(gather(part, run.comm, node.label()).lazy())
+def run_whole(node: Node, run: Execution, parts: Sequence[pl.DataFrame] | None = None) -> Stage:
+    """An operator that no exchange makes local: rank 0 does it on all rows. `parts` are this rank's, where known."""
+    own = parts or [run.collect(run.stage(source).frame, node) for source in node.inputs]
+    frames = [gather(part, run.comm, node.label()).lazy() for part in own]
     result, _ = together(
         run.comm,
         f"computing {node.label()}",

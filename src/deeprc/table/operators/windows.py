@@ -9,8 +9,8 @@ import polars as pl
 
 from deeprc.table.exchange import concat, exchange, replicate
 from deeprc.table.expressions import from_tree, kind, root_columns, tree
+from deeprc.table.operators.aggregate import aggregate
 from deeprc.table.operators.shuffle import ROW_NUMBER, numbered, shuffle
-from deeprc.table.operators.whole import aggregate
 from deeprc.table.placement import matching_keys
 from deeprc.table.plan import Select
 from deeprc.table.plan_windows import Around, ByKey, Carried, Nearby, Scalars

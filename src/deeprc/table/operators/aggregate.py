@@ -1,0 +1,182 @@
+"""Aggregates of a whole table: each by the way that moves least.
+
+Sums and the like begin on each rank; distinct values are counted where their hash sends them; quantiles are found
+without moving values; for what is left the columns that are read go to rank 0. What is computed from several
+aggregates is computed from their values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from deeprc.table.decompose import Decomposed, decompose
+from deeprc.table.exchange import gather, together
+from deeprc.table.expressions import (
+    Tree,
+    dtype_of,
+    from_tree,
+    is_abridged,
+    is_scalar,
+    kind,
+    reads_by_selector,
+    rebuilt,
+    root_columns,
+    splits,
+    tree,
+)
+from deeprc.table.operators.selection import quantile
+from deeprc.table.operators.shuffle import shuffle
+from deeprc.table.plan import Select
+from deeprc.table.stage import Execution, Stage, compute
+
+_VALUE = "__value__"
+
+
+def aggregate(step: Select, stage: Stage, run: Execution) -> Stage:
+    """Aggregates over the whole table: one row, on rank 0."""
+    decomposed = decompose(step.exprs, step.input.schema, step.schema, grouped=False)
+    if decomposed is not None and step.exprs:
+        return _first_on_each_rank(decomposed, step, stage, run)
+    apart = _apart(step)
+    names = [name for name in step.input.schema if name in root_columns(step.exprs, step.input.schema)]
+    frame = run.collect(stage.frame.select(names or step.input.schema.names()[:1]), step)
+    values = _values(apart, frame, step, run)
+    if run.comm.rank:
+        return Stage(pl.LazyFrame(schema=step.schema))
+    return Stage(pl.LazyFrame(values).select(apart.finals).cast(step.schema))
+
+
+def _first_on_each_rank(decomposed: Decomposed, step: Select, stage: Stage, run: Execution) -> Stage:
+    parts = gather(run.collect(stage.frame.select(*decomposed.partial), step), run.comm, step.label())
+    if run.comm.rank:
+        return Stage(pl.LazyFrame(schema=step.schema))
+    return Stage(parts.lazy().select(*decomposed.final))
+
+
+@dataclass
+class _Apart:
+    """Aggregates by name, and the expressions of the result over their values."""
+
+    leaves: dict[str, Tree] = field(default_factory=dict)
+    finals: list[pl.Expr] = field(default_factory=list)
+
+    def final(self, node: Tree) -> Tree:
+        if kind(node) == "Literal":
+            return node
+        changed = None if kind(node) in ("Agg", "Len") else rebuilt(node, self.final)
+        if changed is not None:
+            return changed
+        if not is_scalar(from_tree(node)):
+            raise ValueError("not an aggregate")
+        name = f"__leaf{len(self.leaves)}"
+        self.leaves[name] = node
+        return {"Column": name}
+
+
+def _apart(step: Select) -> _Apart:
+    """The aggregates one by one; an expression that can't be read stays whole."""
+    apart = _Apart()
+    for item in step.exprs:
+        node, before = tree(item), dict(apart.leaves)
+        readable = not reads_by_selector(node) and not is_abridged(node)
+        name = item.meta.output_name(raise_if_undetermined=False)
+        try:
+            if not readable or name is None:
+                raise ValueError("not to be taken apart")
+            final = from_tree(apart.final(node)).alias(name)
+        except (ValueError, pl.exceptions.PolarsError):
+            apart.leaves = before
+            return _whole(step)
+        apart.finals.append(final)
+    return apart
+
+
+def _whole(step: Select) -> _Apart:
+    """Every expression as one aggregate, which gives columns of the result's names."""
+    return _Apart({}, [pl.col(name) for name in step.schema])
+
+
+def _values(apart: _Apart, frame: pl.DataFrame, step: Select, run: Execution) -> list[pl.Series]:
+    """The aggregates' values; on rank 0 all of them are right."""
+    if not apart.leaves:
+        return _on_root(step.exprs, frame, step, run)
+    schema = step.input.schema
+    halves: list[pl.Expr] = []
+    rest: list[pl.Expr] = []
+    values: list[pl.Series] = []
+    for name, node in apart.leaves.items():
+        expression = from_tree(node).alias(name)
+        after = pl.Schema({name: dtype_of(node, schema)})
+        if decompose([expression], schema, after, grouped=False) is not None:
+            halves.append(expression)
+            continue
+        value = _collectively(node, frame, step, run)
+        if value is None:
+            rest.append(expression)
+        else:
+            values.append(pl.Series(name, value, dtype=after[name]))
+    if halves:
+        taken = Select(step.input, tuple(halves))
+        decomposed = decompose(taken.exprs, schema, taken.schema, grouped=False)
+        assert decomposed is not None
+        values += _collected(_first_on_each_rank(decomposed, taken, Stage(frame.lazy()), run), run)
+    return [*values, *(_on_root(rest, frame, step, run) if rest else [])]
+
+
+def _collected(stage: Stage, run: Execution) -> list[pl.Series]:
+    return [] if run.comm.rank else compute(stage.frame).get_columns()
+
+
+def _collectively(node: Tree, frame: pl.DataFrame, step: Select, run: Execution) -> list[Any] | None:
+    """The value of a distinct count or a quantile, as a list of one; None for other aggregates."""
+    schema = step.input.schema
+    if kind(node) == "Agg" and kind(node["Agg"]) == "NUnique" and splits(node["Agg"]["NUnique"], schema):
+        return [_distinct(node["Agg"]["NUnique"], frame, step, run)]
+    found = _quantile(node)
+    if found is None or not splits(found[0], schema):
+        return None
+    values, part, method = found
+    dtype = dtype_of(values, schema)
+    if not (dtype == pl.Boolean or (dtype.is_numeric() and not dtype.is_decimal())):
+        return None
+    numbers = from_tree(values).cast(pl.Int8) if dtype == pl.Boolean else from_tree(values)
+    column = run.collect(frame.lazy().select(numbers.alias(_VALUE)), step).to_series()
+    return [quantile(column, part, method, run.comm)]
+
+
+def _distinct(values: Tree, frame: pl.DataFrame, step: Select, run: Execution) -> int:
+    own = run.collect(frame.lazy().select(from_tree(values).alias(_VALUE)).unique(), step)
+    met = shuffle(own, [pl.col(_VALUE)], run, step.label())
+    return sum(run.comm.all_gather(met.n_unique() if met.height else 0))
+
+
+def _quantile(node: Tree) -> tuple[Tree, float, str] | None:
+    """Operand, part of one and method of a median or a quantile by a plain number."""
+    if kind(node) == "Agg" and kind(node["Agg"]) == "Median":
+        return node["Agg"]["Median"], 0.5, "linear"
+    if kind(node) != "Function" or kind(node["Function"]["function"]) != "Quantile":
+        return None
+    values, part = node["Function"]["input"]
+    number = pl.select(from_tree(part)).item() if kind(part) == "Literal" else None
+    if not isinstance(number, int | float) or not 0 <= number <= 1:
+        return None
+    return values, float(number), str(node["Function"]["function"]["Quantile"]["method"]).lower()
+
+
+def _on_root(expressions: Sequence[pl.Expr], frame: pl.DataFrame, step: Select, run: Execution) -> list[pl.Series]:
+    """Computed on rank 0 from the columns that are read."""
+    schema = step.input.schema
+    read = root_columns(expressions, schema)
+    needed = [name for name in frame.columns if name in read] or frame.columns[:1]
+    whole = gather(frame.select(needed), run.comm, step.label())
+    result, _ = together(
+        run.comm,
+        f"computing {step.label()}",
+        lambda: [] if run.comm.rank else compute(whole.lazy().select(*expressions)).get_columns(),
+        lambda _: None,
+    )
+    return result
