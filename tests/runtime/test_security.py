@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pickle
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +15,9 @@ import psutil
 import zmq
 
 import deeprc as rc
+from deeprc.runtime.local_door import enter
 from deeprc.runtime.messages import GangFinished
-from deeprc.runtime.wire import AgentSocket, Connection
+from deeprc.runtime.wire import packed_frame
 
 
 class Exploit:
@@ -30,22 +34,76 @@ def _touch(path: str) -> None:
     Path(path).touch()
 
 
+def forged_frame(connection: dict[str, str], path: Path) -> list[bytes]:
+    """Messages of one who has no token, or only a part of it: an exploit, and a result that nobody has computed."""
+    messages = [Exploit(str(path)), GangFinished("sum", 1, 0.0, (b"v" + pickle.dumps("forged"),))]
+    return [token + packed_frame(messages) for token in (b"", b"0" * 64, connection["token"][:63].encode() + b"x")]
+
+
+def curve_stranger(connection: dict[str, str], server_key: bytes, node: bytes) -> zmq.Socket[bytes]:
+    public, secret = zmq.curve_keypair()
+    stranger: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+    stranger.linger = 0
+    stranger.identity = node
+    stranger.curve_publickey, stranger.curve_secretkey, stranger.curve_serverkey = public, secret, server_key
+    stranger.connect(connection["address"])
+    return stranger
+
+
 def test_a_stranger_on_the_same_port_is_not_heard(session: rc.Session, tmp_path: Path) -> None:
-    """Neither without CURVE, nor with the server's key but another token; nothing it sends is unpickled."""
+    """Without CURVE, with a key of its own, or with the server's but no token: nothing it sends is unpickled."""
     connection = json.loads((session.run_directory / ".connection.json").read_text())
-    forged = Connection(connection["address"], connection["server_key"], token="0" * 64)
-    stranger = AgentSocket(zmq.Context.instance(), "localhost-2", forged)
-    stranger.send(Exploit(str(tmp_path / "owned")))
-    stranger.send(GangFinished("sleep", 1, 0.0, (b"v" + pickle.dumps("forged"),)))
-    stranger.flush()
     plain = zmq.Context.instance().socket(zmq.DEALER)
     plain.linger = 0
     plain.connect(connection["address"])
-    plain.send(connection["token"].encode() + pickle.dumps(Exploit(str(tmp_path / "owned"))))
+    strangers = [
+        plain,
+        curve_stranger(connection, zmq.curve_keypair()[0], b"localhost"),
+        curve_stranger(connection, connection["server_key"].encode(), b"localhost"),
+        curve_stranger(connection, connection["server_key"].encode(), b"localhost-2"),
+    ]
+    for stranger in strangers:
+        for frame in forged_frame(connection, tmp_path / "owned"):
+            stranger.send(frame, zmq.NOBLOCK)
+    plain.send(connection["token"].encode() + packed_frame([Exploit(str(tmp_path / "owned"))]))
+    for number in range(20):
+        assert session.submit(sum, [number, 2]).result(timeout=60) == number + 2
+    assert not (tmp_path / "owned").exists()
+    for stranger in strangers:
+        stranger.close()
+
+
+def test_a_flood_of_garbage_on_the_port_leaves_the_run_unharmed(session: rc.Session) -> None:
+    """Connections that say nothing, something else, or half of a greeting, and hang up or stay."""
+    host, port = json.loads((session.run_directory / ".connection.json").read_text())["address"][6:].split(":")
+    kept = []
+    for said in (b"", b"GET / HTTP/1.1\r\n\r\n", os.urandom(4096), b"\xff\0\0\0\0\0\0\0\1\x7f\3\0CURVE") * 20:
+        stranger = socket.create_connection((host, int(port)), timeout=10)
+        stranger.sendall(said)
+        kept.append(stranger)
+    for stranger in kept[::2]:
+        stranger.close()
+    for number in range(20):
+        assert session.submit(sum, [number, 2]).result(timeout=60) == number + 2
+    for stranger in kept:
+        stranger.close()
+
+
+def test_the_door_in_the_run_directory_opens_to_the_token_only(session: rc.Session, tmp_path: Path) -> None:
+    """Whoever gets that far and has no token, or another, or names a node that is there, is hung up on unread."""
+    connection = json.loads((session.run_directory / ".connection.json").read_text())
+    assert session.submit(sum, [1, 2]).result(timeout=60) == 3
+    frames = [*forged_frame(connection, tmp_path / "owned"), connection["token"].encode() + b"localhost", b"x" * 5000]
+    for frame in frames:
+        stranger = enter(session.run_directory)
+        stranger.settimeout(20)
+        exploit = packed_frame([Exploit(str(tmp_path / "owned"))])
+        stranger.sendall(b"".join(len(part).to_bytes(8, "little") + part for part in (frame, exploit)))
+        with contextlib.suppress(ConnectionResetError):
+            assert stranger.recv(1) == b""
+        stranger.close()
     assert session.submit(sum, [1, 2]).result(timeout=60) == 3
     assert not (tmp_path / "owned").exists()
-    stranger.socket.close()
-    plain.close()
 
 
 def meet(comm: rc.Communicator) -> None:

@@ -37,7 +37,7 @@ class JournalWriter:
         self._path = run_directory / "events.jsonl"
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._artifacts = 0
-        self._lines: list[str] = []
+        self._events: list[Event] = []
         self._unwritten = b""
         self._was_full = False
 
@@ -49,14 +49,14 @@ class JournalWriter:
             except OSError as error:
                 kind, fields = "warning", {**fields, "message": f"an artifact could not be kept: {error}"}
         event: Event = {"time": time.time(), "kind": kind, **fields}
-        self._lines.append(_encode(event))
+        self._events.append(event)
         return event
 
     def flush(self) -> None:
         """Write the events that have been added; what a full disk does not take is kept for the next call."""
-        if self._lines:
-            self._unwritten += ("\n".join(self._lines) + "\n").encode()
-            self._lines.clear()
+        if self._events:
+            self._unwritten += "".join(f"{_encode(event)}\n" for event in self._events).encode()
+            self._events.clear()
         try:
             while self._unwritten:
                 self._unwritten = self._unwritten[os.write(self._descriptor, self._unwritten) :]

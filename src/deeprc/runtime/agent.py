@@ -16,9 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import zmq
-
 from deeprc.bridge import scratch_of
+from deeprc.runtime.agent_socket import AgentSocket
 from deeprc.runtime.devices import real_cores, real_gpus
 from deeprc.runtime.enquiry import Enquiry
 from deeprc.runtime.gang import Gang
@@ -63,7 +62,7 @@ from deeprc.runtime.rank_watch import LOOK_S, RankWatch
 from deeprc.runtime.stuck import StuckWatch
 from deeprc.runtime.told import Told
 from deeprc.runtime.whereabouts import Whereabouts
-from deeprc.runtime.wire import AgentSocket, read_connection
+from deeprc.runtime.wire import read_connection
 
 # After a rank's exception, how long to wait whether a peer's death was the cause.
 _BLAME_GRACE_S = 0.1
@@ -86,7 +85,7 @@ class Agent:
         self._run_directory = run_directory
         connection = read_connection(run_directory)
         self._address = address_towards(connection.address)
-        self._wire = AgentSocket(zmq.Context.instance(), node, connection)
+        self._wire = AgentSocket(self._loop, run_directory, node, connection, self._hear_driver, self._end_run)
         self._lease = Lease()
         self._pool = RankPool(
             self._loop,
@@ -95,7 +94,8 @@ class Agent:
             node,
             self._address,
             record=self._record,
-            on_readable=self._hear_rank,
+            on_message=self._hear_rank,
+            on_end=self._rank_hung_up,
             on_exit=self._rank_ended,
             on_pid=self._rank_started,
             on_fence=lambda world, values: self._wire.send(WorldFence(world, values)),
@@ -116,7 +116,6 @@ class Agent:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._loop.stop())
         self._watch_lifeline()
-        self._loop.watch(self._wire.socket, self._hear_driver)
         self._loop.before_turn(self._check_lease)
         self._loop.every(HEARTBEAT_S, self._beat)
         self._loop.after_turn(self._flush)
@@ -171,8 +170,8 @@ class Agent:
     def _record(self, kind: str, **fields: Any) -> None:
         self._wire.send(JournalEvent(kind, {"node": self._node, **fields}))
 
-    def _hear_driver(self) -> None:
-        for message in self._wire.receive():
+    def _hear_driver(self, messages: list[Any]) -> None:
+        for message in messages:
             match message:
                 case Heartbeat():
                     self._lease.renew(message.sent_s)
@@ -239,27 +238,25 @@ class Agent:
             gang.cold()
             self._fail(gang)
             return
-        for process in ranks:
+        for here, process in enumerate(ranks):
             self._gang_of[process.identifier] = gang
             process.begin_task()
-            self._assign(gang, process)
+            self._assign(gang, process, here)
         self._announce_if_complete(gang)
 
-    def _assign(self, gang: Gang, process: RankProcess) -> None:
+    def _assign(self, gang: Gang, process: RankProcess, here: int) -> None:
         order = gang.order
-        rank = gang.rank_of(process)
-        here = rank - order.ranks.start
         assignment = Assignment(
             task=order.task,
             attempt=order.attempt,
-            rank=rank,
+            rank=gang.numbers[here],
             layout=order.layout,
             address=self._address,
             backend=order.backend,
             threads=order.profile.threads,
             cores=self._cores_for(order, here),
             gpus=real_gpus(order.gpus[here]),
-            function=process.told.shortened(order.function),
+            function=process.told.shortened(order.function)[:],
             arguments=order.arguments,
             inputs=order.inputs,
             table_bytes=order.table_bytes,
@@ -285,10 +282,7 @@ class Agent:
         return tuple(self._real_cores[core] for core in order.cores[here])
 
     def _tell(self, process: RankProcess, message: tuple[Any, ...] | Shared | StopSoon) -> None:
-        try:
-            process.channel.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
-        except OSError:
-            self._loop.later(0, partial(self._rank_ended, process))
+        process.channel.send(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
 
     def _rank_started(self, process: RankProcess) -> None:
         if gang := self._gang_of.get(process.identifier):
@@ -312,18 +306,12 @@ class Agent:
         if gang.order.timeout_s is not None:
             self._loop.later(gang.order.timeout_s, partial(self._time_is_up, gang))
 
-    def _hear_rank(self, process: RankProcess) -> None:
-        if not self._receive_from(process):
-            # The exit status comes from the zygote, a moment later.
-            self._loop.unwatch(process.channel.fileno())
-            self._loop.later(_EXIT_GRACE_S, partial(self._rank_ended, process))
+    def _rank_hung_up(self, process: RankProcess) -> None:
+        # The exit status comes from the zygote, a moment later.
+        self._loop.later(_EXIT_GRACE_S, partial(self._rank_ended, process))
 
-    def _receive_from(self, process: RankProcess) -> bool:
-        """Take one message of a rank; False if it has hung up."""
-        try:
-            message = pickle.loads(process.channel.recv_bytes())
-        except (EOFError, OSError):
-            return False
+    def _hear_rank(self, process: RankProcess, frame: memoryview) -> None:
+        message = pickle.loads(frame)
         gang = self._gang_of.get(process.identifier)
         match message:
             case JournalEvent():
@@ -342,7 +330,6 @@ class Agent:
             case RankRaised() if gang:
                 gang.raised(process, message)
                 self._loop.later(_BLAME_GRACE_S, partial(self._explain, gang))
-        return True
 
     def _share(self, gang: Gang, value: str) -> None:
         """Tell the ranks here what rank 0 has said."""
@@ -406,15 +393,11 @@ class Agent:
             if world is not None:
                 self._wire.send(WorldEnds(world))
             return
-        self._drain(process)
+        # Its result may be among what it said before it ended.
+        process.channel.drain()
         if process.identifier in self._gang_of:
             gang.died(process, self._watch.last_words_for(process))
             self._fail(gang)
-
-    def _drain(self, process: RankProcess) -> None:
-        """Hear what a rank said before it ended: its result may be among it."""
-        while not process.channel.closed and process.channel.poll() and self._receive_from(process):
-            continue
 
     def _memory_exceeded(self, gang: Gang, process: RankProcess) -> None:
         gang.exceeded_memory(process)

@@ -22,6 +22,8 @@ def real_cores(count: int, environment: Mapping[str, str] = os.environ) -> tuple
 
 def real_gpus(numbers: tuple[int, ...], environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """What CUDA calls the GPUs of those numbers: a batch system may have given this node others than the first."""
+    if not numbers:
+        return ()
     visible = [name.strip() for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return tuple(visible[number] if number < len(visible) else str(number) for number in numbers)
 

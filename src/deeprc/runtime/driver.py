@@ -11,6 +11,7 @@ from typing import Any
 
 from deeprc.journal import JournalWriter
 from deeprc.runtime.attempts import Attempts
+from deeprc.runtime.driver_socket import DriverSocket
 from deeprc.runtime.future import Future
 from deeprc.runtime.liveness import HEARTBEAT_S, Liveness
 from deeprc.runtime.loop import Loop
@@ -18,7 +19,6 @@ from deeprc.runtime.messages import Heartbeat, Hello, JournalEvent, Prepare, Pro
 from deeprc.runtime.pilot import Pilot
 from deeprc.runtime.scheduler import Demand, Node, Scheduler
 from deeprc.runtime.tasks import Task, Tasks
-from deeprc.runtime.wire import DriverSocket
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -107,7 +107,7 @@ class Driver:
 
     def _run(self) -> None:
         self._loop.watch(self._wake_read, self._obey)
-        self._loop.watch(self._socket.socket, self._hear_agents)
+        self._socket.serve(self._loop, self._hear_agents)
         self._loop.every(HEARTBEAT_S, self._beat)
         self._loop.after_turn(self._end_turn)
         try:
@@ -117,7 +117,7 @@ class Driver:
             self._tasks.abandon(error)
             raise
         finally:
-            self._socket.socket.close()
+            self._socket.close()
 
     def _obey(self) -> None:
         os.read(self._wake_read, 4096)
@@ -181,8 +181,8 @@ class Driver:
         for node in nodes:
             self._socket.send(node, message)
 
-    def _hear_agents(self) -> None:
-        for node, message in self._socket.receive():
+    def _hear_agents(self, messages: list[tuple[str, Any]]) -> None:
+        for node, message in messages:
             if not self._liveness.heard(node):
                 # Given up as lost: what ran there has been ended or started elsewhere.
                 self._socket.send(node, Shutdown())

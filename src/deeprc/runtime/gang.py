@@ -19,7 +19,7 @@ _HUNG_UP = ("closed by peer", "reset by peer", "roken pipe")
 class Gang:
     """State of one attempt on this node. Pure bookkeeping: the agent does the I/O.
 
-    `ranks[i]` is the rank `order.ranks[i]` of the task; all numbers told to others are the task's.
+    `ranks[i]` is the rank `numbers[i]` of the task; all numbers told to others are the task's.
     """
 
     order: RunGang
@@ -35,8 +35,11 @@ class Gang:
     stopped: str | None = None
     started: float | None = None
 
+    def __post_init__(self) -> None:
+        self.numbers = self.order.ranks
+
     def rank_of(self, process: RankProcess) -> int:
-        return self.order.ranks[self.ranks.index(process)]
+        return self.numbers[self.ranks.index(process)]
 
     @property
     def seconds(self) -> float:
@@ -60,7 +63,7 @@ class Gang:
 
     def packed_results(self) -> tuple[bytes, ...]:
         """What ranks sent that counts, in rank order."""
-        ordered = (self.results[rank] for rank in self.order.ranks)
+        ordered = (self.results[rank] for rank in self.numbers)
         return tuple(result for result in ordered if result is not None)
 
     def raised(self, process: RankProcess, error: RankRaised) -> None:
@@ -110,13 +113,13 @@ class Gang:
 
     def timed_out(self) -> None:
         """Note that time is up; blames the first rank that has not returned."""
-        late = [rank for rank in self.order.ranks if rank not in self.results]
+        late = [rank for rank in self.numbers if rank not in self.results]
         self.failure = Failure(
             kind="timeout",
             message=f"ran past its timeout of {self.order.timeout_s:g} s",
             rank=late[0],
             node=self.node,
-            output=self.ranks[late[0] - self.order.ranks[0]].last_output(),
+            output=self.ranks[late[0] - self.numbers[0]].last_output(),
             late=tuple(late),
         )
 
@@ -145,4 +148,4 @@ class Gang:
     def cold(self) -> None:
         """Note that the warm MPI world which the driver named is not there any more."""
         message = "a rank of its warm MPI world had ended before it began"
-        self.failure = Failure(kind="cold", message=message, rank=self.order.ranks[0], node=self.node)
+        self.failure = Failure(kind="cold", message=message, rank=self.numbers[0], node=self.node)

@@ -1,21 +1,15 @@
-"""A small event loop over descriptors, ZeroMQ sockets and timers, for the driver's thread and the agent."""
+"""A small event loop over descriptors and timers, for the driver's thread and the agent."""
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import math
 import select
 import time
 from collections.abc import Callable
-from typing import Any
-
-import zmq
 
 Callback = Callable[[], None]
-# As a number: arithmetic of enumerations is done in Python.
-_READABLE = int(zmq.POLLIN)
 
 
 class Loop:
@@ -25,31 +19,31 @@ class Loop:
     """
 
     def __init__(self) -> None:
-        # Not zmq.Poller: it describes all its sources anew each time, which costs more than a small task.
         self._poll = select.poll()
         self._watched: dict[int, Callback] = {}
+        self._writers: dict[int, Callback] = {}
         self._new: set[int] = set()
-        self._sockets: dict[Any, Callback] = {}
         self._before_turn: list[Callback] = []
         self._after_turn: list[Callback] = []
         self._timers: list[tuple[float, int, Callback]] = []
         self._order = itertools.count()
         self._running = False
 
-    def watch(self, source: Any, callback: Callback) -> None:
-        """Call back while `source`, a descriptor or a ZeroMQ socket, can be read."""
-        if isinstance(source, int):
-            self._watched[source] = callback
-            self._new.add(source)
-        else:
-            self._sockets[source] = callback
-        self._poll.register(_descriptor(source), select.POLLIN)
+    def watch(self, descriptor: int, callback: Callback) -> None:
+        """Call back while `descriptor` can be read."""
+        self._watched[descriptor] = callback
+        self._new.add(descriptor)
+        self._poll.register(descriptor, select.POLLIN)
 
-    def unwatch(self, source: Any) -> None:
-        known: dict[Any, Callback] = self._watched if isinstance(source, int) else self._sockets
-        if known.pop(source, None) is not None:
-            with contextlib.suppress(KeyError):
-                self._poll.unregister(_descriptor(source))
+    def when_writable(self, descriptor: int, callback: Callback) -> None:
+        """Call back once, when a watched descriptor takes more."""
+        self._writers[descriptor] = callback
+        self._poll.modify(descriptor, select.POLLIN | select.POLLOUT)
+
+    def unwatch(self, descriptor: int) -> None:
+        self._writers.pop(descriptor, None)
+        if self._watched.pop(descriptor, None) is not None:
+            self._poll.unregister(descriptor)
 
     def before_turn(self, callback: Callback) -> None:
         """Call back after waiting, before anything that has come is handled."""
@@ -83,26 +77,27 @@ class Loop:
             polled = self._poll.poll(self._wait_ms())
             for callback in self._before_turn:
                 callback()
-            for descriptor, _ in polled:
-                watcher = self._watched.get(descriptor)
+            for descriptor, events in polled:
                 # A descriptor closed by an earlier callback may be another's by now: that one was not polled yet.
-                if watcher is not None and descriptor not in self._new and self._running:
-                    watcher()
-            for socket, callback in list(self._sockets.items()):
-                if self._running and _can_be_read(socket):
-                    callback()
+                if descriptor not in self._new and self._running:
+                    self._serve(descriptor, events)
             if self._running:
                 self._fire_timers()
             self._end_turn()
+
+    def _serve(self, descriptor: int, events: int) -> None:
+        if events & select.POLLOUT and descriptor in self._writers:
+            self._poll.modify(descriptor, select.POLLIN)
+            self._writers.pop(descriptor)()
+        callback = self._watched.get(descriptor)
+        if callback is not None and events & ~select.POLLOUT:
+            callback()
 
     def _end_turn(self) -> None:
         for callback in self._after_turn:
             callback()
 
     def _wait_ms(self) -> int | None:
-        # A ZeroMQ socket's descriptor tells of changes only, and sending may have taken notice of one.
-        if any(map(_can_be_read, self._sockets)):
-            return 0
         if not self._timers:
             return None
         return max(0, math.ceil((self._timers[0][0] - time.monotonic()) * 1000))
@@ -111,11 +106,3 @@ class Loop:
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
-
-
-def _descriptor(source: Any) -> int:
-    return source if isinstance(source, int) else int(source.get(zmq.FD))
-
-
-def _can_be_read(socket: Any) -> bool:
-    return bool(socket.get(zmq.EVENTS) & _READABLE)

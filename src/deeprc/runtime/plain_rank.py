@@ -9,9 +9,9 @@ import socket
 import sys
 import threading
 import time
-from multiprocessing.connection import Connection
 from pathlib import Path
 
+from deeprc.runtime.channel import RankChannel
 from deeprc.runtime.lease import left_s
 from deeprc.runtime.liveness import HEARTBEAT_S
 from deeprc.runtime.rank import serve
@@ -32,7 +32,7 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(lease,), daemon=True).start()
     os.dup2(log, 1)
     os.dup2(log, 2)
-    serve(Connection(channel), Path(sys.argv[2]))
+    serve(RankChannel(channel), Path(sys.argv[2]))
     # MPI's exit handler would wait for peers that may be dead.
     os._exit(0)
 

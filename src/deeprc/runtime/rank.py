@@ -10,7 +10,6 @@ import random
 import sys
 import traceback
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from deeprc.communicator import Communicator, Rendezvous, connect
 from deeprc.errors import TaskStoppedError
 from deeprc.journal import set_sink
 from deeprc.runtime.calls import filling_in
+from deeprc.runtime.channel import RankChannel
 from deeprc.runtime.devices import pin
 from deeprc.runtime.family import adopt_orphans, has_children
 from deeprc.runtime.messages import (
@@ -47,7 +47,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 _statm: int | None = None
 
 
-def serve(channel: Connection, run_directory: Path) -> None:
+def serve(channel: RankChannel, run_directory: Path) -> None:
     """Do assignments until the agent closes the channel."""
     faulthandler.enable()
     offer_page()
@@ -58,7 +58,7 @@ def serve(channel: Connection, run_directory: Path) -> None:
     functions = _Functions()
     while True:
         try:
-            message = pickle.loads(channel.recv_bytes())
+            message = channel.receive()
         except EOFError:
             return
         if isinstance(message, StopSoon):
@@ -68,13 +68,13 @@ def serve(channel: Connection, run_directory: Path) -> None:
         set_memory_budget(assignment.table_bytes)
         answer = _perform(assignment, functions, channel, run_directory)
         try:
-            channel.send_bytes(pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))
+            channel.send(answer)
         except BrokenPipeError:
             return
 
 
 def _perform(
-    assignment: Assignment, functions: _Functions, channel: Connection, run_directory: Path
+    assignment: Assignment, functions: _Functions, channel: RankChannel, run_directory: Path
 ) -> tuple[Any, ...] | RankRaised | RankStopped:
     try:
         _prepare(assignment, channel)
@@ -102,9 +102,9 @@ class _Functions:
         self._told = Told()
         self._loaded: dict[bytes, tuple[Callable[..., Any], str | None]] = {}
 
-    def load(self, function: PickledFunction) -> tuple[Callable[..., Any], str | None]:
+    def load(self, sent: PickledFunction) -> tuple[Callable[..., Any], str | None]:
         """The function and the name of its parameter for the communicator."""
-        function = self._told.completed(PickledFunction._make(function))
+        function = self._told.completed(sent)
         if function.key is not None and function.key in self._loaded:
             return self._loaded[function.key]
         loaded = pickle.loads(function.payload or b"")
@@ -116,9 +116,9 @@ class _Functions:
         return known
 
 
-def _call(assignment: Assignment, functions: _Functions, channel: Connection, word: StopWord) -> Any:
+def _call(assignment: Assignment, functions: _Functions, channel: RankChannel, word: StopWord) -> Any:
     with filling_in(assignment.inputs):
-        function, parameter = functions.load(assignment.function)
+        function, parameter = functions.load(PickledFunction._make(assignment.function))
         args, kwargs = pickle.loads(assignment.arguments)
     alone = assignment.backend == "solo" and parameter is None
     if assignment.backend is None or alone:
@@ -135,11 +135,11 @@ def _call(assignment: Assignment, functions: _Functions, channel: Connection, wo
             comm.close()
 
 
-def _connected(assignment: Assignment, channel: Connection, word: StopWord) -> Communicator:
+def _connected(assignment: Assignment, channel: RankChannel, word: StopWord) -> Communicator:
     def share(value: str | None) -> str:
         """Rank 0's value on every rank, by way of the agents."""
         if assignment.rank == 0 and value is not None:
-            channel.send_bytes(pickle.dumps(Shared(value), pickle.HIGHEST_PROTOCOL))
+            channel.send(Shared(value))
             return value
         shared: Shared = word.receive()
         return shared.value
@@ -156,7 +156,7 @@ def _connected(assignment: Assignment, channel: Connection, word: StopWord) -> C
     )
 
 
-def _prepare(assignment: Assignment, channel: Connection) -> None:
+def _prepare(assignment: Assignment, channel: RankChannel) -> None:
     """Point the journal at the task, and libraries at the rank's cores, threads and GPUs, if they point elsewhere."""
     gpus = ",".join(assignment.gpus)
     if os.environ.get("CUDA_VISIBLE_DEVICES") != gpus:
@@ -165,8 +165,7 @@ def _prepare(assignment: Assignment, channel: Connection) -> None:
     _limit_threads(assignment.threads)
 
     def sink(kind: str, fields: dict[str, Any]) -> None:
-        event = JournalEvent(kind, {"task": assignment.task, "rank": assignment.rank, **fields})
-        channel.send_bytes(pickle.dumps(event, pickle.HIGHEST_PROTOCOL))
+        channel.send(JournalEvent(kind, {"task": assignment.task, "rank": assignment.rank, **fields}))
 
     set_sink(sink)
 
@@ -236,7 +235,7 @@ def _reseed() -> None:
 def main() -> None:
     """Start a rank without a zygote: `python -m deeprc.runtime.rank FD RUN_DIRECTORY`."""
     die_with_parent()
-    serve(Connection(int(sys.argv[1])), Path(sys.argv[2]))
+    serve(RankChannel(int(sys.argv[1])), Path(sys.argv[2]))
     # As a forked rank: MPI's exit handler would wait for peers that may be dead.
     os._exit(0)
 

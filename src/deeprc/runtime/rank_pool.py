@@ -7,10 +7,10 @@ import os
 import socket
 from collections import defaultdict
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from deeprc.runtime.channel import Channel
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import Profile, RunGang
 from deeprc.runtime.network import network_environment, spanning_environment
@@ -27,7 +27,8 @@ class RankPool:
     """Hands out gangs of ranks. A gang for MPI is a world of its own, and is kept as one.
 
     The part here of a world that spans nodes has the driver's name for it, and is kept until the driver ends it.
-    `on_readable(rank)` is called when a rank has sent something or hung up, `on_exit(rank)` when one has ended,
+    `on_message(rank, frame)` is called for what a rank sends, `on_end(rank)` when it has hung up, `on_exit(rank)` when
+    it has ended,
     `on_fence(world, values)` when the ranks here of a world that spans nodes wait for the others.
     """
 
@@ -39,7 +40,8 @@ class RankPool:
         node: str,
         address: str,
         record: Record,
-        on_readable: Callable[[RankProcess], None],
+        on_message: Callable[[RankProcess, memoryview], None],
+        on_end: Callable[[RankProcess], None],
         on_exit: Callable[[RankProcess], None],
         on_pid: Callable[[RankProcess], None],
         on_fence: Callable[[str, dict[str, str]], None],
@@ -51,7 +53,8 @@ class RankPool:
         self._address = address
         self._network = network_environment(address)
         self._record = record
-        self._on_readable, self._on_exit, self._on_pid = on_readable, on_exit, on_pid
+        self._on_message, self._on_end = on_message, on_end
+        self._on_exit, self._on_pid = on_exit, on_pid
         self._on_fence = on_fence
         # Whether MPI worlds are started by the library's mpiexec; set once serving them has been seen to fail.
         self.plain_mpi = os.environ.get("DEEPRC_MPI_START") == "plain"
@@ -116,6 +119,8 @@ class RankPool:
 
     def trim(self, keep: int) -> None:
         """End idle ranks beyond `keep`: they hold memory."""
+        if len(self._ranks) <= keep:
+            return
         pools: list[list[Any]] = [*self._idle_worlds.values(), *self._idle.values()]
         count = sum(len(gang) if isinstance(gang, list) else 1 for pool in pools for gang in pool)
         for pool in pools:
@@ -167,7 +172,8 @@ class RankPool:
         identifier = next(self._identifiers)
         ours, theirs = socket.socketpair()
         log = self._log("rank", str(identifier))
-        rank = RankProcess(identifier, profile, Connection(ours.detach()), log, world)
+        channel = Channel(self._loop, ours, lambda frame: self._on_message(rank, frame), lambda: self._on_end(rank))
+        rank = RankProcess(identifier, profile, channel, log, world)
         self._ranks[identifier] = rank
         log_descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         zygote = self._zygotes[profile]
@@ -183,7 +189,6 @@ class RankPool:
             pmi.close()
         theirs.close()
         os.close(log_descriptor)
-        self._loop.watch(rank.channel.fileno(), lambda: self._on_readable(rank))
         return rank
 
     def _log(self, process: str, name: str) -> Path:
@@ -239,7 +244,6 @@ class RankPool:
         if self._ranks.pop(rank.identifier, None) is None:
             return
         rank.retired = True
-        self._loop.unwatch(rank.channel.fileno())
         rank.channel.close()
         rank.page.close()
         if rank.world is not None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 
+from deeprc.runtime.channel import Channel
 from deeprc.runtime.family import descendants
 from deeprc.runtime.messages import Profile
 from deeprc.runtime.plain_world import PlainWorld
@@ -25,7 +25,7 @@ class RankProcess:
 
     identifier: int
     profile: Profile
-    channel: Connection
+    channel: Channel
     log: Path
     world: PmiServer | PlainWorld | None = None
     pid: int | None = None

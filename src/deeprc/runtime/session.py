@@ -23,13 +23,14 @@ from deeprc.journal.fingerprints import fingerprint_inputs
 from deeprc.runtime.backend import backend_for
 from deeprc.runtime.calls import pickle_arguments
 from deeprc.runtime.driver import Driver
+from deeprc.runtime.driver_socket import DriverSocket
 from deeprc.runtime.future import Future
 from deeprc.runtime.pilot import Allocation, Pilot, chosen_pilot
 from deeprc.runtime.prepared import Preparations, Prepared
 from deeprc.runtime.reuse import Reuse
 from deeprc.runtime.scheduler import Demand
 from deeprc.runtime.tasks import Task
-from deeprc.runtime.wire import DriverSocket, forget_connection
+from deeprc.runtime.wire import forget_connection
 from deeprc.spec.arguments import fill
 from deeprc.spec.imports import known_arguments
 from deeprc.spec.pipeline import Pipeline
@@ -102,7 +103,7 @@ class Session:
         try:
             nodes_given = chosen.start(allocation, self.run_directory)
         except BaseException:
-            socket.socket.close()
+            socket.close()
             forget_connection(self.run_directory)
             self._journal.close()
             raise

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import pickle
-import select
-from multiprocessing.connection import Connection
 from typing import Any
 
+from deeprc.runtime.channel import RankChannel
 from deeprc.runtime.messages import StopSoon
 
 
 class StopWord:
     """Whether the task at hand has been told to stop. Nothing else comes over the channel once the task runs."""
 
-    def __init__(self, channel: Connection) -> None:
+    def __init__(self, channel: RankChannel) -> None:
         self._channel = channel
         self._told = False
 
     def is_told(self) -> bool:
         """Looks whether word has come; a few microseconds."""
-        if not self._told and select.select([self._channel], [], [], 0)[0]:
+        if not self._told and self._channel.has_more():
             try:
                 self.receive(waiting=False)
             except EOFError:
@@ -30,7 +28,7 @@ class StopWord:
     def receive(self, *, waiting: bool = True) -> Any:
         """The next message that is not about stopping."""
         while True:
-            message = pickle.loads(self._channel.recv_bytes())
+            message = self._channel.receive()
             if not isinstance(message, StopSoon):
                 return message
             self._told = True

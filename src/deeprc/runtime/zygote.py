@@ -21,7 +21,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -152,9 +151,10 @@ def _become_rank(request: dict[str, Any], descriptors: list[int], run_directory:
         if pmi:
             request["env"]["PMI_FD"] = str(pmi[0])
         os.environ.update(request["env"])
+        from deeprc.runtime.channel import RankChannel
         from deeprc.runtime.rank import serve
 
-        serve(Connection(channel), Path(run_directory))
+        serve(RankChannel(channel), Path(run_directory))
         code = 0
     except BaseException:
         traceback.print_exc()
