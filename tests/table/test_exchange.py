@@ -14,9 +14,9 @@ import deeprc as rc
 from deeprc.communicator import SoloCommunicator
 from deeprc.journal import recorder, set_sink
 from deeprc.table.exchange import decode, encode, exchange, scatter
-from deeprc.table.operators.shuffle import estimated_groups
 from deeprc.table.operators.whole import even_counts
 from deeprc.table.partition import ranks_by_key, split
+from deeprc.table.statistics import estimated_groups
 from tests.ranks import run_on_ranks
 from tests.table.compare import broadcasting
 from tests.table.data import frames, mixed, share

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 
 import deeprc as rc
+from deeprc.bridge import set_memory_budget
+from deeprc.table.spill import memory
 from tests.ranks import run_on_ranks
+from tests.table.compare import broadcasting
 from tests.table.data import frames
 
 
@@ -27,19 +32,20 @@ def test_explain_shows_operators_and_exchanges() -> None:
     """Top operator first; a second group-by on the same key moves nothing."""
     ordered, placed, around, joined, total, windows, together = run_on_ranks(_plans, size=2)[0]
     assert ordered.splitlines()[0] == "2 ranks, 2 exchanges"
-    assert [line.split()[0] for line in ordered.splitlines()[1:]] == [
+    assert [line.split()[0] for line in ordered.splitlines()[2:]] == [
         "SORT",
         "exchange:",
         "GROUP",
         "exchange:",
+        "expected:",
         "SELECT",
         "FILTER",
         "FRAMES",
     ]
-    assert "aggregated on each rank first" in ordered
     assert placed.startswith("2 ranks, 1 exchange\n")
     assert "not row by row" in around and 'col("i").ewm_mean' in around
-    assert joined.startswith("2 ranks, 2 exchanges\n") and "left by hash" in joined and "right by hash" not in joined
+    assert joined.startswith("2 ranks, 2 exchanges\n") and "exchange: right to all ranks" in joined
+    assert "(1) FRAMES" in joined and "as (1), read again" in joined
     assert "aggregates" in total
     for moved in (
         "1 rows before and 0 after",
@@ -50,6 +56,95 @@ def test_explain_shows_operators_and_exchanges() -> None:
         assert moved in windows
     assert "not row by row" not in windows
     assert together.startswith("2 ranks, 1 exchange\n")
+
+
+def _estimated(comm: rc.Communicator, folder: str) -> dict[str, list[str]]:
+    counted, text = rc.scan_parquet(f"{folder}/rows.parquet", comm), rc.scan_csv(f"{folder}/rows.csv", comm)
+    unknown = rc.from_polars(pl.LazyFrame({"k": [1]}), comm)
+    plans = {
+        "counted": counted.sort("k").with_columns(y=pl.col("k") * 2),
+        "first": counted.head(7),
+        "text": text,
+        "few": counted.group_by("few").agg(pl.len()),
+        "many": counted.group_by("k").agg(pl.len()),
+        "computed": counted.group_by(pl.col("k") % 3).agg(pl.len()),
+        "unseen": counted.map_batches(lambda part: part).sort("k"),
+        "query": unknown.group_by("k").agg(pl.len()),
+    }
+    with broadcasting(True):
+        plans_of_joins = {
+            "small": counted.join(text, on="k").explain(),
+            "unknown": counted.join(unknown, on="k").explain(),
+            "cross": counted.join(text.head(3), how="cross").explain(),
+        }
+    with broadcasting(False):
+        plans_of_joins["large"] = counted.join(text, on="k").explain()
+    return {name: text.splitlines() for name, text in plans_of_joins.items()} | {
+        name: table.explain().splitlines() for name, table in plans.items()
+    }
+
+
+def test_explain_estimates_what_sources_know(tmp_path: Path) -> None:
+    """Rows are those that files count, "about" where they are inferred, and "unknown" where nobody can tell."""
+    rows = pl.DataFrame({"k": range(5000), "few": [number % 10 for number in range(5000)]})
+    rows.write_parquet(tmp_path / "rows.parquet")
+    rows.write_csv(tmp_path / "rows.csv")
+    plans = run_on_ranks(_estimated, str(tmp_path), size=2)[0]
+
+    def gives(name: str) -> str:
+        return next(line.partition(" -> ")[2] for line in plans[name][1:] if " -> " in line)
+
+    assert "estimated" in plans["counted"][1] and "decided at run time, on all ranks alike" in plans["counted"][1]
+    assert gives("counted") == "5,000 rows, about 117.2 KiB"
+    assert gives("first") == "7 rows, about 112 B"
+    assert 4500 < int(gives("text").split()[1].replace(",", "")) < 5500 and gives("text").startswith("about ")
+    assert gives("few").startswith("about 10 rows, ")
+    assert gives("many").startswith("about 5,000 rows, ")
+    assert gives("computed").startswith("about 500 rows, ")
+    assert gives("unseen") == gives("query") == "unknown"
+
+
+def test_explain_says_what_is_expected_to_be_chosen(tmp_path: Path) -> None:
+    """Aggregation before the exchange, and the broadcast of a small side, by estimates; else what would decide."""
+    rows = pl.DataFrame({"k": range(5000), "few": [number % 10 for number in range(5000)]})
+    rows.write_parquet(tmp_path / "rows.parquet")
+    rows.write_csv(tmp_path / "rows.csv")
+    plans = {name: "\n".join(plan) for name, plan in run_on_ranks(_estimated, str(tmp_path), size=2)[0].items()}
+    assert "expected: aggregated on each rank first (about 10 keys in 5,000 rows)" in plans["few"]
+    assert "expected: rows travel as they are (about 5,000 keys in 5,000 rows)" in plans["many"]
+    assert "aggregated on each rank first if a sample" in plans["computed"]
+    assert "exchange: right to all ranks\n  expected: right side of about " in plans["small"]
+    assert "exchange: right by hash" in plans["unknown"] and "if the right side turns out" in plans["unknown"]
+    assert "found by samples of all ranks, and spread" in plans["unknown"]
+    assert "expected: right side of about " in plans["large"] and "too large" in plans["large"]
+    assert "expected: the right one" in plans["cross"]
+
+
+def _within(comm: rc.Communicator, budget: int) -> str:
+    table = rc.from_polars(pl.DataFrame({"k": range(200_000)}), comm).sort("k")
+    assert "memory" not in table.explain()
+    set_memory_budget(budget)
+    try:
+        return table.explain().splitlines()[2]
+    finally:
+        set_memory_budget(None)
+
+
+def test_explain_says_whether_a_budget_is_kept_in_memory() -> None:
+    """Only where there is a budget."""
+    assert run_on_ranks(_within, 4 << 30, size=2)[0].startswith("expected: stays in memory: at most about 9.2 MiB")
+    line = run_on_ranks(_within, 1, size=2)[0]
+    assert line.startswith("expected: stays in memory") and "16.0 MiB of memory=1 B" in line
+    with_little = run_on_ranks(_within_little, size=2)[0]
+    assert with_little.startswith("expected: works in buckets on disk: at most about 9.2 MiB needed at once, 1.0 KiB")
+
+
+def _within_little(comm: rc.Communicator) -> str:
+    usual, memory.LEAST = memory.LEAST, 1024
+    try:
+        return _within(comm, 1)
+    finally:
+        memory.LEAST = usual
 
 
 def test_alone_there_are_no_exchanges() -> None:

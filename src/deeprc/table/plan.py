@@ -15,6 +15,7 @@ import polars as pl
 
 from deeprc.communicator import Communicator
 from deeprc.table.expressions import is_row_wise
+from deeprc.table.statistics import Estimate
 
 JoinHow = Literal["inner", "left", "right", "full", "semi", "anti", "cross"]
 Keep = Literal["any", "first", "last", "none"]
@@ -47,15 +48,14 @@ class Source(Node):
     """Where rows come from: `load` gives this rank's share of them and may be collective.
 
     `fault` looks for what is wrong with it, when a plan that reads it has failed.
-    `statistics` says, without any other rank, how many rows all ranks have and what a value of each column takes
-    in bytes; None where that is not known.
+    `statistics` says, without any other rank, what is known of the rows of all ranks; None where nothing is.
     """
 
     description: str
     columns: pl.Schema
     load: Callable[[Communicator], pl.LazyFrame] = field(repr=False)
     fault: Callable[[], str | None] = field(repr=False, default=lambda: None)
-    statistics: Callable[[], tuple[float, Mapping[str, float]] | None] = field(default=lambda: None, repr=False)
+    statistics: Callable[[], Estimate | None] = field(default=lambda: None, repr=False)
 
     @cached_property
     def schema(self) -> pl.Schema:

@@ -16,7 +16,7 @@ from deeprc.table.exchange import together
 from deeprc.table.files import Source, expand
 from deeprc.table.reading import Reader, Scan, folder_columns, folder_types
 from deeprc.table.schema import checked
-from deeprc.table.statistics import Statistics, of_bytes, of_files
+from deeprc.table.statistics import Estimate, of_bytes, of_files
 from deeprc.table.table import Table
 
 _SPLITS = ("auto", "rows", "bytes")
@@ -86,9 +86,9 @@ def scan_dataset(dataset: Dataset, comm: Communicator | None = None) -> Table:
     def load(comm: Communicator) -> pl.LazyFrame:
         return dataset.part(comm.rank, comm.size).scan()
 
-    def statistics() -> Statistics:
+    def statistics() -> Estimate:
         rows = dataset.num_rows
-        return rows, of_bytes(dataset.num_bytes / max(rows, 1), dataset.schema)
+        return Estimate(rows, of_bytes(dataset.num_bytes / max(rows, 1), dataset.schema), counted=True)
 
     return Table(plan.Source(f"DATASET {dataset.name}", checked(dataset.schema), load, statistics=statistics), comm)
 
@@ -133,11 +133,12 @@ def _scan(
     def fault() -> str | None:
         return reader.fault(files, list(schema))
 
-    def statistics() -> Statistics | None:
+    def statistics() -> Estimate | None:
         def looked(some: Sequence[str]) -> pl.LazyFrame:
             return reader.load(some, schema, None, "rows", SoloCommunicator())
 
-        return of_files(files, looked, what in ("PARQUET", "IPC"), limit)
+        headers = what == "CSV" and options.get("has_header", True)
+        return of_files(files, looked, limit, counted=what in ("PARQUET", "IPC"), headers=headers)
 
     return Table(plan.Source(f"{what} {name}", schema, load, fault, statistics), comm)
 

@@ -10,8 +10,9 @@ import polars as pl
 from deeprc.communicator import Communicator
 from deeprc.table.engines import current
 from deeprc.table.exchange import together
+from deeprc.table.expressions import plain_column
 from deeprc.table.placement import Placement
-from deeprc.table.plan import Node
+from deeprc.table.plan import Drop, Filter, Node, Rename, Select, Source
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Execution:
-    """One run of a plan on one rank. The `shared` nodes, which several operators read, run once.
+    """One run of a plan on one rank. The `shared` nodes, which several operators read, run once, and are kept.
 
     Of all others nothing is kept: what an operator has read is freed when it has sent it on.
     """
@@ -42,7 +43,10 @@ class Execution:
         if id(node) not in self.shared:
             return self.stage_of(node, self)
         if id(node) not in self.done:
-            self.done[id(node)] = self.stage_of(node, self)
+            stage = self.stage_of(node, self)
+            if not read_again(node):
+                stage = Stage(self.collect(stage.frame, node).lazy(), stage.placement, streams=True)
+            self.done[id(node)] = stage
         return self.done[id(node)]
 
     def collect(self, frame: pl.LazyFrame, node: Node) -> pl.DataFrame:
@@ -57,6 +61,15 @@ class Execution:
             lambda: compute(frame),
             lambda part: (part.height, int(part.estimated_size())),
         )
+
+
+def read_again(node: Node) -> bool:
+    """Whether it is a source, or columns and rows of one: each reader reads what it needs of it, nothing is kept."""
+    if isinstance(node, Source):
+        return True
+    if isinstance(node, Select) and any(plain_column(item) is None for item in node.exprs):
+        return False
+    return isinstance(node, Filter | Select | Rename | Drop) and not node.looks_around and read_again(node.input)
 
 
 def compute(frame: pl.LazyFrame) -> pl.DataFrame:

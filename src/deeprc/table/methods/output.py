@@ -135,7 +135,10 @@ class Output(Planned):
         return self._write(directory, NDJSON, partition_by, overwrite, options)
 
     def explain(self) -> str:
-        """The plan as text: operators, what each exchange moves, and where each reads from."""
+        """The plan as text: operators, what each exchange moves, where each reads from, estimated rows and bytes.
+
+        Files are looked at for that (metadata, the first rows); nothing else is read, and no rank needs another.
+        """
         return explain(self.node, self.comm.size)
 
     def _rows(self, gathered: bool) -> pl.DataFrame:

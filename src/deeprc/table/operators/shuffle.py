@@ -11,6 +11,7 @@ from deeprc.table.partition import ranks_by_key, split
 from deeprc.table.placement import key_columns
 from deeprc.table.plan import Node
 from deeprc.table.stage import Execution, Stage, compute
+from deeprc.table.statistics import estimated_groups
 
 _SAMPLE_ROWS = 8192
 ROW_NUMBER = "__row__"
@@ -60,17 +61,3 @@ def shrinks(stage: Stage, keys: Sequence[pl.Expr], node: Node, run: Execution) -
     )
     shrink = sum(groups for _, groups in totals) < 0.5 * sum(height for height, _ in totals)
     return Stage(frame.lazy(), stage.placement), shrink
-
-
-def estimated_groups(sampled: int, distinct: int, rows: int) -> float:
-    """How many distinct keys `rows` rows have, from the repeats in a sample of them.
-
-    A sample of s rows out of G equally likely keys repeats about s * s / (2 G) times (the birthday problem);
-    in a small sample of few keys all keys have been seen.
-    """
-    repeats = sampled - distinct
-    if repeats == 0:
-        return float(rows)
-    if sampled == rows or distinct < 0.5 * sampled:
-        return float(distinct)
-    return min(float(rows), sampled * sampled / (2 * repeats))
