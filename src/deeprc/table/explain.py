@@ -9,8 +9,8 @@ from deeprc.table.estimate import Estimates
 from deeprc.table.foresight import Foresight
 from deeprc.table.plan import Node, Source
 from deeprc.table.pushdown import optimised, uses
+from deeprc.table.spill import memory
 from deeprc.table.spill.execute import expected_peak
-from deeprc.table.spill.memory import room_within
 from deeprc.table.stage import read_again
 from deeprc.table.statistics import size_text
 from deeprc.table.windows import lowered
@@ -33,17 +33,18 @@ def explain(plan: Node, size: int) -> str:
 
 
 def _memory(plan: Node, size: int) -> list[str]:
-    """Whether the plan is expected to fit into the budget, where one is set: a rank's room is measured as it runs."""
+    """Whether the plan is expected to fit into this rank's budget, where it has one."""
     budget = memory_budget()
     if budget is None:
         return []
-    room, peak = room_within(budget).total, expected_peak(plan, size)
-    if peak is None:
-        needs, what = "what the plan needs is not known", "works in buckets on disk"
-    else:
-        needs = f"at most about {size_text(peak)} needed at once"
-        what = "stays in memory" if peak <= room else "works in buckets on disk"
-    return [f"expected: {what}: {needs}, {size_text(room)} of memory={size_text(budget)} a rank free for it"]
+    room, peak = budget - memory.resident_bytes(), expected_peak(plan, size)
+    what = "works in buckets on disk"
+    if peak is not None and peak <= max(room, memory.LEAST):
+        what = "stays in memory"
+    elif room < memory.LEAST:
+        what = "is refused for want of memory"
+    needs = "what it needs is not known" if peak is None else f"at most about {size_text(peak)} needed at once"
+    return [f"expected: {what}: {needs}, {size_text(max(room, 0))} of {size_text(budget)} free on this rank"]
 
 
 class _Lines:

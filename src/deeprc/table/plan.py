@@ -87,7 +87,10 @@ class Step(Node):
 
 @dataclass(frozen=True, eq=False)
 class Filter(Step):
+    """`pushed`: the optimiser has put it here."""
+
     predicates: tuple[pl.Expr, ...]
+    pushed: bool = False
 
     @property
     def expressions(self) -> tuple[pl.Expr, ...]:
@@ -97,12 +100,15 @@ class Filter(Step):
         return frames[0].filter(*self.predicates)
 
     def label(self) -> str:
-        return f"FILTER {_listed(self.predicates)}"
+        return f"FILTER {_listed(self.predicates)}{', pushed down' * self.pushed}"
 
 
 @dataclass(frozen=True, eq=False)
 class Select(Step):
+    """`pushed`: the optimiser has put it here."""
+
     exprs: tuple[pl.Expr, ...]
+    pushed: bool = False
 
     @property
     def expressions(self) -> tuple[pl.Expr, ...]:
@@ -112,7 +118,7 @@ class Select(Step):
         return frames[0].select(*self.exprs)
 
     def label(self) -> str:
-        return f"SELECT {_listed(self.exprs)}"
+        return f"SELECT {_listed(self.exprs)}{', pushed down' * self.pushed}"
 
 
 @dataclass(frozen=True, eq=False)

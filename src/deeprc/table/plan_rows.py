@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import polars as pl
@@ -212,3 +212,8 @@ def with_inputs_of(node: Node, inputs: Sequence[Node]) -> dict[str, object]:
         return {"tables": tuple(inputs)}
     names = ("left", "right") if len(inputs) == 2 else ("input",)
     return dict(zip(names, inputs, strict=True))
+
+
+def with_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:
+    """The same operator over other inputs."""
+    return node if inputs == node.inputs else replace(node, **with_inputs_of(node, inputs))

@@ -1,6 +1,7 @@
 """Less to exchange: filters move below exchanges, and columns that nobody reads are left behind before them.
 
-Within a stage Polars' own optimiser does both. It cannot see past an exchange, so this does it there.
+Within a stage Polars' own optimiser does both. It cannot see past an exchange, so this does it there; `sinking.py`
+has the filters.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from deeprc.table.expressions import plain_column, root_columns
-from deeprc.table.operators.group_by import groups_locally
-from deeprc.table.operators.join import keeps_left
+from deeprc.table.expressions import root_columns
 from deeprc.table.plan import Drop, Filter, GroupBy, Head, Join, Node, Rename, Select, Sort, Source, Unique, WithColumns
 from deeprc.table.plan_rows import (
     Concat,
@@ -28,17 +27,18 @@ from deeprc.table.plan_rows import (
     ShuffleByKey,
     Slice,
     TopK,
-    with_inputs_of,
+    with_inputs,
 )
 from deeprc.table.plan_windows import TimeWindows
+from deeprc.table.sinking import Sinking
 
-Columns = frozenset[str]
+Names = frozenset[str]
 _MOVING = Permute | Repartition | Reverse | RowIndex | Sample | ShuffleByKey | Slice | TopK
 
 
 def optimised(plan: Node) -> Node:
     """The plan with the same result, in the same order where one is promised, that moves fewer bytes."""
-    sunk = _Sinking(uses(plan)).sink(plan)
+    sunk = Sinking(uses(plan)).sink(plan)
     return _Pruning(uses(sunk)).prune(sunk, frozenset(sunk.schema))
 
 
@@ -56,47 +56,13 @@ def uses(plan: Node) -> Counter[int]:
 
 
 @dataclass(frozen=True)
-class _Sinking:
-    """Filters below the exchanges that they do not depend on, where nobody else reads the unfiltered rows."""
-
-    uses: Counter[int]
-    done: dict[int, tuple[Node, Node]] = field(default_factory=dict)
-
-    def sink(self, node: Node) -> Node:
-        if id(node) not in self.done:
-            # The original is kept beside the result: an id is only an id while its object lives.
-            self.done[id(node)] = (node, self._sunk(node))
-        return self.done[id(node)][1]
-
-    def _sunk(self, node: Node) -> Node:
-        if isinstance(node, Filter) and not node.looks_around and self.uses[id(node.input)] <= 1:
-            below = self._below(node.input, node.predicates)
-            if below is not None:
-                return self.sink(below)
-        return with_inputs(node, tuple(self.sink(source) for source in node.inputs))
-
-    def _below(self, node: Node, predicates: tuple[pl.Expr, ...]) -> Node | None:
-        """The node over the filtered input; None where not all predicates can move."""
-        read = root_columns(predicates, node.schema)
-        if isinstance(node, Sort):
-            return replace(node, input=Filter(node.input, predicates))
-        if isinstance(node, Unique) and node.subset is not None and read <= set(node.subset):
-            return replace(node, input=Filter(node.input, predicates))
-        if isinstance(node, GroupBy) and groups_locally(node) and read <= {plain_column(key) for key in node.keys}:
-            return replace(node, input=Filter(node.input, predicates))
-        if isinstance(node, Join) and keeps_left(node) and read and read <= set(node.left.schema):
-            return replace(node, left=Filter(node.left, predicates))
-        return None
-
-
-@dataclass(frozen=True)
 class _Pruning:
     """Only the columns that are read later go into an exchange. What several operators read is left whole."""
 
     uses: Counter[int]
-    done: dict[tuple[int, Columns], Node] = field(default_factory=dict)
+    done: dict[tuple[int, Names], Node] = field(default_factory=dict)
 
-    def prune(self, node: Node, needed: Columns) -> Node:
+    def prune(self, node: Node, needed: Names) -> Node:
         """A node that gives at least the needed columns of this one."""
         if self.uses[id(node)] > 1:
             needed = frozenset(node.schema)
@@ -107,7 +73,7 @@ class _Pruning:
             self.done[key] = pruned if same else node
         return self.done[key]
 
-    def _pruned(self, node: Node, needed: Columns) -> Node:
+    def _pruned(self, node: Node, needed: Names) -> Node:
         if isinstance(node, Source):
             return node
         if isinstance(node, EachRow | JoinAsof | Keyed | MapPart | TimeWindows):
@@ -131,22 +97,22 @@ class _Pruning:
             return Drop(pruned, names) if names else pruned
         return with_inputs(node, (pruned,))
 
-    def _only(self, node: Node, needed: Columns) -> Node:
+    def _only(self, node: Node, needed: Names) -> Node:
         """The node with the needed columns and no others, in their order."""
         needed = needed or _any_column(node)
         pruned = self.prune(node, needed)
         names = [name for name in pruned.schema if name in needed]
         if len(names) == len(pruned.schema):
             return pruned
-        return Select(pruned, tuple(pl.col(name) for name in names))
+        return Select(pruned, tuple(pl.col(name) for name in names), pushed=True)
 
 
-def _any_column(node: Node) -> Columns:
+def _any_column(node: Node) -> Names:
     """How many rows there are is known from any column."""
     return frozenset(node.schema.names()[:1])
 
 
-def _read_below(node: Node, needed: Columns) -> Columns:
+def _read_below(node: Node, needed: Names) -> Names:
     """The columns of its input that an operator reads to give the needed ones."""
     schema = node.inputs[0].schema
     if isinstance(node, Select):
@@ -167,7 +133,7 @@ def _read_below(node: Node, needed: Columns) -> Columns:
     return needed
 
 
-def _join_sides(node: Join, needed: Columns) -> tuple[Columns, Columns]:
+def _join_sides(node: Join, needed: Names) -> tuple[Names, Names]:
     """The columns of either side; both of a name that both have, since that decides who gets the suffix."""
     left, right = node.left.schema, node.right.schema
     if node.how in ("semi", "anti"):
@@ -178,10 +144,3 @@ def _join_sides(node: Join, needed: Columns) -> tuple[Columns, Columns]:
         frozenset((needed & set(left)) | both | root_columns(node.left_on, left)),
         frozenset(from_right | root_columns(node.right_on, right)),
     )
-
-
-def with_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:
-    """The same operator over other inputs."""
-    if inputs == node.inputs:
-        return node
-    return replace(node, **with_inputs_of(node, inputs))

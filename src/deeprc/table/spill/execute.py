@@ -19,8 +19,8 @@ from deeprc.table.operators.group_by import groups_locally
 from deeprc.table.operators.join import joins_locally
 from deeprc.table.operators.sort import sorts_locally
 from deeprc.table.plan import GroupBy, Head, Join, Node, Select, Sort, Source, Step, Unique
-from deeprc.table.plan_rows import Concat, JoinAsof, Keyed, Repartition, RowIndex, ShuffleByKey, Slice
-from deeprc.table.pushdown import uses, with_inputs
+from deeprc.table.plan_rows import Concat, JoinAsof, Keyed, Repartition, RowIndex, ShuffleByKey, Slice, with_inputs
+from deeprc.table.pushdown import uses
 from deeprc.table.spill import groups, memory, order, rows
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.file import scratch_error
