@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 from deeprc.cli.doctor import print_findings
 from deeprc.cli.machine import Finding, Probe, inspect_machine
 from deeprc.cli.trial import try_communicators
+from deeprc.pilots.leases import CoreLease
 
 
 def by_name(probe: Probe | None = None) -> dict[str, Finding]:
@@ -51,6 +53,16 @@ def test_what_is_missing_comes_with_the_command_that_brings_it(name: str, remedy
     finding = by_name(BARE)[name]
     assert finding.status == "missing"
     assert remedy in finding.remedy
+
+
+def test_sessions_that_hold_cores_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their process, with the cores; nothing is said where there is none."""
+    monkeypatch.setenv("DEEPRC_LEASES", str(tmp_path))
+    assert "sessions" not in by_name()
+    lease = CoreLease(None)
+    assert by_name()["sessions"].detail == f"process {os.getpid()} holds {', '.join(map(str, lease.cores))}"
+    assert "--cores N" in by_name()["sessions"].remedy
+    lease.release()
 
 
 def test_every_remedy_names_an_extra_that_exists() -> None:

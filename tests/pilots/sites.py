@@ -25,7 +25,9 @@ from tests.pilots.slurm_cluster import allocation, slurm_cluster
 
 
 class Site(Protocol):
-    """One pilot and what stands behind it."""
+    """One pilot and what stands behind it; `exclusive` where its nodes are given to nobody else."""
+
+    exclusive: bool
 
     def start(self) -> None:
         """Start the site's service, once for all tests; skips them, with the reason, where it cannot be had."""
@@ -51,6 +53,8 @@ class Site(Protocol):
 class LocalSite:
     """This machine, pretending to be several nodes."""
 
+    exclusive = False
+
     def start(self) -> None:
         return
 
@@ -70,6 +74,8 @@ class LocalSite:
 
 class SlurmSite:
     """A job of two virtual nodes, in which this process takes itself to be."""
+
+    exclusive = True
 
     def start(self) -> None:
         self._stack = ExitStack()
@@ -97,6 +103,8 @@ class SlurmSite:
 
 class RaySite:
     """A Ray cluster of two nodes on this machine: a raylet each, more CPUs than any test asks for."""
+
+    exclusive = False
 
     def start(self) -> None:
         pytest.importorskip("ray")
@@ -135,6 +143,8 @@ class RadicalSite:
 
     Sessions with a RADICAL-Pilot of their own are tried in test_radical.py: each takes half a minute.
     """
+
+    exclusive = False
 
     def start(self) -> None:
         pytest.importorskip("radical.pilot")

@@ -15,6 +15,7 @@ import pytest
 import deeprc as rc
 from deeprc.errors import AgentLostError, RankDiedError, ResourceError, SpecError, TaskFailedError, TaskTimeoutError
 from deeprc.journal import read_run
+from deeprc.pilots.leases import DIRECTORY_VARIABLE, holders
 from deeprc.pilots.radical import RadicalPilot
 from deeprc.runtime.pilot import chosen_pilot, pilots
 from tests.pilots.sites import SITES, Site, processes_of, shared_memory_of
@@ -211,6 +212,24 @@ def test_without_any_node_left_nothing_hangs(site: Site, tmp_path: Path) -> None
         for future in (waiting, session.submit(abs, -1)):
             with pytest.raises(AgentLostError, match="no node is left"):
                 future.result(timeout=30)
+
+
+def affinity() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
+def test_cores_of_this_host_are_held_before_other_sessions(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranks are on the cores that the ledger names, until the session ends; a batch system's nodes need none."""
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "ledger"))
+    with site.session(tmp_path / "run", nodes=1, cores=1) as session:
+        held = holders()
+        if site.exclusive:
+            assert held == {}
+        else:
+            assert held == {os.getpid(): tuple(session.submit(affinity).result(timeout=TASK_S))}
+    assert holders() == {}
 
 
 def test_close_leaves_nothing(site: Site, tmp_path: Path) -> None:

@@ -82,12 +82,28 @@ def _machine(probe: Probe) -> Iterator[Finding]:
         yield Finding("machine", "cores", "warning", detail, f"deeprc run --cores {max(1, int(quota))} ...")
     else:
         yield Finding("machine", "cores", "ok", detail)
+    yield from _sessions(usable)
     memory = psutil.virtual_memory()
     detail = f"{memory.available / GIB:.1f} GiB free of {memory.total / GIB:.1f} GiB"
     limit = _memory_limit(probe)
     if limit is not None and limit < memory.total:
         detail += f"; the container's limit is {limit / GIB:.1f} GiB"
     yield Finding("machine", "memory", "ok", detail)
+
+
+def _sessions(usable: int) -> Iterator[Finding]:
+    """The sessions of this user that hold cores here, whichever pilot they have."""
+    from deeprc.pilots.leases import holders
+
+    held = holders()
+    told = [
+        f"process {pid} holds {', '.join(map(str, cores)) or 'none, and shares all'}"
+        for pid, cores in sorted(held.items())
+    ]
+    taken = {core for cores in held.values() for core in cores}
+    remedy = "a session takes free cores, at least one; deeprc run --cores N takes as many as you say"
+    if told:
+        yield Finding("machine", "sessions", "ok", "; ".join(told), remedy if len(taken) >= usable else "")
 
 
 def _cpu_quota(probe: Probe) -> float | None:

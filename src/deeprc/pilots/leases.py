@@ -43,10 +43,33 @@ class CoreLease:
             entries[self._key] = {"pid": os.getpid(), "started": _started(os.getpid()), "cores": self.cores}
         self.left_out = [core for core in offered if core in held and core not in self.cores]
 
+    def share(self, number: int, cores: int) -> tuple[int, ...]:
+        """The cores of the `number`-th of the nodes, of `cores` each, that this host stands for."""
+        return self.cores[number * cores :][:cores]
+
+    def remarks(self) -> list[str]:
+        """What the user should know of cores that others hold."""
+        if not self.left_out:
+            return []
+        pids = ", ".join(map(str, self.others))
+        return [
+            f"cores {self.left_out} are left to other sessions of yours (process {pids}); "
+            "Session(cores=N) takes as many as you say"
+        ]
+
     def release(self) -> None:
         """Give the cores back; harmless if that has been done."""
         with _ledger() as entries:
             entries.pop(self._key, None)
+
+
+def holders() -> dict[int, tuple[int, ...]]:
+    """The cores that each process of this user holds here; none where ranks share cores by the user's wish."""
+    held: dict[int, tuple[int, ...]] = {}
+    with _ledger() as entries:
+        for entry in entries.values():
+            held[entry["pid"]] = tuple(sorted({*held.get(entry["pid"], ()), *entry["cores"]}))
+    return held
 
 
 @contextmanager

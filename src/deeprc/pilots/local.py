@@ -47,21 +47,14 @@ class LocalPilot:
             raise
         gpus = visible_gpus()
         for number, node in enumerate(nodes):
-            cores = self._lease.cores[number * node.cores :][: node.cores]
+            cores = self._lease.share(number, node.cores)
             given = gpus[number * len(gpus) // count :][: node.gpus]
             environment = {CORES_VARIABLE: ",".join(map(str, cores)), "CUDA_VISIBLE_DEVICES": ",".join(given)}
             self._agents[node.name] = start_agent(node, run_directory, environment=environment)
         return nodes
 
     def remarks(self) -> list[str]:
-        """What the user should know of the nodes that were given."""
-        if self._lease is None or not self._lease.left_out:
-            return []
-        pids = ", ".join(map(str, self._lease.others))
-        return [
-            f"cores {self._lease.left_out} are left to other sessions of yours (process {pids}); "
-            "Session(cores=N) takes as many as you say"
-        ]
+        return [] if self._lease is None else self._lease.remarks()
 
     def lost_nodes(self) -> dict[str, str]:
         return {

@@ -23,6 +23,7 @@ import psutil
 
 from deeprc.errors import MissingDependencyError, ResourceError
 from deeprc.pilots import radical_agent
+from deeprc.pilots.leases import CoreLease
 from deeprc.pilots.radical_channel import Channel, ChildProcess, Thread
 from deeprc.pilots.radical_session import Request
 from deeprc.pilots.radical_translation import (
@@ -83,6 +84,7 @@ class RadicalPilot:
         self._channel: Channel | None = None
         self._seen = Seen()
         self._found: list[Announcement] = []
+        self._lease: CoreLease | None = None
         self._run = Path()
         self._failed = False
 
@@ -104,7 +106,6 @@ class RadicalPilot:
         nodes = allocation.nodes or 1
         self._directory.mkdir(mode=0o700)
         self._announcements.mkdir()
-        (self._directory / "agent.json").write_text(json.dumps(self._agent_config(allocation, nodes)))
         request = Request(
             site=self._site,
             nodes=nodes,
@@ -114,6 +115,7 @@ class RadicalPilot:
             agent=(sys.executable, radical_agent.__file__, str(self._directory / "agent.json")),
         )
         try:
+            (self._directory / "agent.json").write_text(json.dumps(self._agent_config(allocation, nodes)))
             if self._given == (None, None):
                 log = run_directory / "logs" / "radical.log"
                 self._channel = ChildProcess(request, self._directory, log)
@@ -136,12 +138,19 @@ class RadicalPilot:
 
     def _agent_config(self, allocation: Allocation, nodes: int) -> dict[str, Any]:
         path = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        cores, held = allocation.cores, None
+        if self._site.is_this_machine:
+            # A batch system gives its nodes to nobody else; this machine may have other sessions.
+            self._lease = CoreLease(None if cores is None else cores * nodes)
+            cores = max(self._lease.count // nodes, 1)
+            held = [self._lease.share(number, cores) for number in range(nodes)]
         return {
             "run_directory": str(self._run),
             "announcements": str(self._announcements),
             "working_directory": str(Path.cwd()),
             "driver": read_connection(self._run).address,
-            "cores": allocation.cores,
+            "cores": cores,
+            "held_cores": held,
             "agents_per_host": nodes if self._site.is_this_machine else 1,
             "environment": {**environment_for_nodes(dict(os.environ)), "PYTHONPATH": path},
         }
@@ -187,6 +196,9 @@ class RadicalPilot:
         if (how := self._channel.ended()) is not None:
             self._seen = after(self._seen, {"error": how})
 
+    def remarks(self) -> list[str]:
+        return [] if self._lease is None else self._lease.remarks()
+
     def lost_nodes(self) -> dict[str, str]:
         if self._channel is None:
             return {}
@@ -200,6 +212,13 @@ class RadicalPilot:
 
         Its sandbox goes. After a failure, what it wrote of it is kept in the run's `logs/radical`.
         """
+        try:
+            self._end(timeout_s)
+        finally:
+            if self._lease is not None:
+                self._lease.release()
+
+    def _end(self, timeout_s: float) -> None:
         if self._channel is None:
             return
         ended = time.monotonic() + timeout_s

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 _PR_SET_PDEATHSIG = 1
 _REACH_DRIVER_S = 10.0
+# As in deeprc.runtime.devices, which is not there yet.
+_CORES_VARIABLE = "DEEPRC_CORES"
 # They tell how this very process was started; MPI would take that for the way to start ranks.
 _LAUNCHER_PREFIXES = ("RP_", "PMI_", "PMIX_", "OMPI_", "PRTE_", "HYDRA_", "SLURM_", "SLURMD_", "SBATCH_", "SRUN_")
 
@@ -47,7 +49,9 @@ def main() -> None:
     os.chdir(config["working_directory"])
     here = {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHER_PREFIXES)}
     agent = [sys.executable, "-m", "deeprc.runtime.agent", config["run_directory"], node, str(found["cores"])]
-    os.execve(sys.executable, agent, {**here, **config["environment"]})
+    held = config["held_cores"]
+    pinned = {} if held is None else {_CORES_VARIABLE: ",".join(map(str, held[index]))}
+    os.execve(sys.executable, agent, {**here, **config["environment"], **pinned})
 
 
 def _claimed_name(announcements: Path) -> str:

@@ -6,11 +6,13 @@ Ray places and watches the nodes; tasks go from our driver to our agents, never 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 from deeprc.errors import MissingDependencyError, ResourceError
+from deeprc.pilots.leases import CoreLease
 from deeprc.pilots.ray_cluster import LOOPBACK, NodeOffer, bundle, chosen_nodes, driver_host, named, offers
 from deeprc.runtime.pilot import Allocation
 from deeprc.runtime.rank_process import describe_exit
@@ -39,6 +41,7 @@ class RayPilot:
         self._actors: dict[str, Any] = {}
         self._ends: dict[str, Any] = {}
         self._lost: dict[str, str] = {}
+        self._lease: CoreLease | None = None
 
     def host(self, allocation: Allocation) -> str:
         self._connect(allocation)
@@ -55,6 +58,9 @@ class RayPilot:
             raise
         return nodes
 
+    def remarks(self) -> list[str]:
+        return [] if self._lease is None else self._lease.remarks()
+
     def lost_nodes(self) -> dict[str, str]:
         for name, end in list(self._ends.items()):
             done, _ = self._ray.wait([end], timeout=0)
@@ -64,6 +70,14 @@ class RayPilot:
         return dict(self._lost)
 
     def close(self, timeout_s: float = _STOP_TIMEOUT_S) -> None:
+        try:
+            self._end(timeout_s)
+        finally:
+            if self._lease is not None:
+                self._lease.release()
+                self._lease = None
+
+    def _end(self, timeout_s: float) -> None:
         if self._ray is None:
             return
         stopping = [actor.stop.remote() for actor in self._actors.values()]
@@ -89,8 +103,16 @@ class RayPilot:
         if ray.is_initialized():
             return
         address = self._address or os.environ.get("RAY_ADDRESS")
-        options: dict[str, Any] = {"address": address} if address else _own_cluster(allocation)
-        ray.init(log_to_driver=False, logging_level="ERROR", **options)
+        if address:
+            options: dict[str, Any] = {"address": address}
+        else:
+            self._lease = CoreLease(allocation.cores)
+            options = _own_cluster(self._lease.count)
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR", **options)
+        except BaseException:
+            self.close()
+            raise
         self._connected_here = True
 
     def _offers(self) -> list[NodeOffer]:
@@ -131,13 +153,26 @@ class RayPilot:
         nodes = named(where, chosen)
         for node, actor in zip(nodes, actors, strict=True):
             self._actors[node.name] = actor
+        held = self._held_here(where, nodes)
         path = os.pathsep.join(part or str(Path.cwd()) for part in sys.path)
         self._ray.get(
-            [self._actors[node.name].start.remote(node.name, node.cores, path) for node in nodes],
+            [self._actors[node.name].start.remote(node.name, node.cores, path, held.get(node.name)) for node in nodes],
             timeout=self._placement_timeout_s,
         )
         self._ends = {name: actor.wait.remote() for name, actor in self._actors.items()}
         return nodes
+
+    def _held_here(self, where: list[str], nodes: list[Node]) -> dict[str, tuple[int, ...]]:
+        """The cores of this host behind each node that lies on it.
+
+        Ray counts CPUs, and only those that it has given itself: sessions without Ray learn of them by the ledger.
+        """
+        here = [node for host, node in zip(where, nodes, strict=True) if host == socket.gethostname()]
+        if not here:
+            return {}
+        if self._lease is None:
+            self._lease = CoreLease(sum(node.cores for node in here))
+        return {node.name: self._lease.share(number, node.cores) for number, node in enumerate(here)}
 
     def _why_ended(self, end: Any) -> str:
         try:
@@ -146,7 +181,6 @@ class RayPilot:
             return f"Ray lost its actor: {str(error).splitlines()[0]}"
 
 
-def _own_cluster(allocation: Allocation) -> dict[str, Any]:
+def _own_cluster(cores: int) -> dict[str, Any]:
     """A cluster of this machine alone, without a dashboard, on loopback."""
-    cores = allocation.cores or len(os.sched_getaffinity(0))
     return {"address": "local", "num_cpus": cores, "include_dashboard": False, "_node_ip_address": LOOPBACK}

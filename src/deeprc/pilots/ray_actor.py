@@ -20,8 +20,8 @@ class AgentActor:
         """This node's host name."""
         return socket.gethostname()
 
-    def start(self, name: str, cores: int, path: str) -> None:
-        """Start the agent, which finds its modules on `path` (PYTHONPATH).
+    def start(self, name: str, cores: int, path: str, held: tuple[int, ...] | None = None) -> None:
+        """Start the agent, which finds its modules on `path` (PYTHONPATH) and pins ranks to the cores `held`.
 
         Raises:
             FileNotFoundError: this node does not see the run directory.
@@ -36,7 +36,7 @@ class AgentActor:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=_environment(path),
+                env=_environment(path, held),
                 start_new_session=True,
             )
 
@@ -53,7 +53,9 @@ class AgentActor:
         self._agent.wait()
 
 
-def _environment(path: str) -> dict[str, str]:
+def _environment(path: str, held: tuple[int, ...] | None) -> dict[str, str]:
     """This process's, without what Ray sets for its own workers: ranks decide their threads themselves."""
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    return inherited | {"PYTHONPATH": path}
+    # As in deeprc.runtime.devices, which need not be there.
+    pinned = {} if held is None else {"DEEPRC_CORES": ",".join(map(str, held))}
+    return inherited | {"PYTHONPATH": path} | pinned

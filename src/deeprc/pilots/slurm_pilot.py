@@ -78,6 +78,10 @@ class SlurmPilot:
             )
         return self._nodes
 
+    def remarks(self) -> list[str]:
+        """None: the cores of a job are nobody else's."""
+        return []
+
     def lost_nodes(self) -> dict[str, str]:
         """What srun has said of its tasks and Slurm of its nodes; never waits for either."""
         if self._step is None:

@@ -37,6 +37,10 @@ class Pilot(Protocol):
         """
         ...
 
+    def remarks(self) -> list[str]:
+        """What the user should know of the nodes that `start` has given, such as cores left to others."""
+        ...
+
     def lost_nodes(self) -> dict[str, str]:
         """Nodes whose agent has ended, with what is known of why."""
         ...

@@ -118,8 +118,7 @@ class Session:
             directory=str(self.run_directory),
             **({"resumes": str(earlier)} if earlier else {}),
         )
-        # A pilot may have something to say of what it gives, such as cores left to others.
-        for remark in getattr(chosen, "remarks", list)():
+        for remark in chosen.remarks():
             self._driver.record("warning", message=remark)
         self._reuse = self._new_reuse(earlier) if earlier or keep_results else None
         write_json(self.run_directory / "environment.json", describe_environment())
