@@ -120,6 +120,22 @@ def test_children_of_a_task_end_with_it(session: rc.Session, tmp_path: Path) -> 
     assert faults.wait_until(lambda: not _alive(child), timeout_s=5)
 
 
+@pytest.mark.parametrize("comm", ["mpi", "gloo"])
+def test_cancelling_ends_what_runs_and_forgets_what_waits(session: rc.Session, tmp_path: Path, comm: Any) -> None:
+    """No rank of a cancelled gang is left, though it was in a collective; what waited for its cores never runs."""
+    running = session.submit(faults.announce_and_wait, str(tmp_path), ranks=4, comm=comm)
+    waiting = session.submit((tmp_path / "ran").touch)
+    assert faults.wait_until(lambda: len(list(tmp_path.glob("rank?"))) == 4, timeout_s=60)
+    pids = [int((tmp_path / f"rank{rank}").read_text()) for rank in range(4)]
+    for future in (waiting, running):
+        assert future.cancel()
+        with pytest.raises(rc.DeepRCError, match="cancelled"):
+            future.result(timeout=20)
+    assert faults.wait_until(lambda: not any(_alive(pid) for pid in pids), timeout_s=10)
+    assert session.submit(faults.raise_on, 5, ranks=4, comm=comm).result(timeout=60) is None
+    assert not (tmp_path / "ran").exists()
+
+
 def test_an_unpicklable_result_is_the_tasks_failure(session: rc.Session) -> None:
     """Not a hang, not a crash of the session."""
     with pytest.raises(TaskFailedError, match="pickle"):

@@ -45,6 +45,31 @@ def test_no_room_for_a_dataset(tmp_path: Path) -> None:
         assert sum(path.stat().st_size for path in (run / "datasets").rglob("*.arrow")) < 1 << 20
 
 
+def joined(comm: rc.Communicator, folder: str) -> int:
+    left, right = (rc.scan_parquet(f"{folder}/{side}/*.parquet", comm) for side in ("left", "right"))
+    return sum(comm.all_gather(left.join(right, on="k").collect().height))
+
+
+@pytest.mark.slow
+def test_no_room_in_scratch(tmp_path: Path) -> None:
+    """A table that does not fit in memory and finds no room on disk: on all ranks alike, with the folder; a join that
+    fits goes on, and nothing stays in the folder."""
+    run = tmp_path / "run"
+    keys = pl.DataFrame({"k": range(4_000_000)})
+    for size in ("large", "small"):
+        for side in ("left", "right"):
+            part = keys if size == "large" else keys.head(10)
+            rc.from_polars(part.with_columns(pl.col("k").alias(side))).write_parquet(tmp_path / size / side)
+    with faults.tmpfs(run / "scratch", "4m"):
+        with rc.Session(cores=2, run_dir=run) as session:
+            future = session.submit(joined, str(tmp_path / "large"), ranks=2, comm="gloo", memory="400MiB")
+            with pytest.raises(TaskFailedError, match=r"DataError: .*/scratch.*No space left on device"):
+                future.result(timeout=120)
+            future = session.submit(joined, str(tmp_path / "small"), ranks=2, comm="gloo", memory="400MiB")
+            assert future.result(timeout=60) == 10
+        assert not list((run / "scratch").glob("*"))
+
+
 def test_no_room_for_kept_results(tmp_path: Path) -> None:
     """A result that cannot be kept for a later run is a warning: this run has it."""
     run = tmp_path / "run"
