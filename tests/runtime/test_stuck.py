@@ -16,6 +16,7 @@ import pytest
 import deeprc as rc
 from deeprc.errors import StuckCollectiveError, TaskTimeoutError
 from deeprc.journal import read_run
+from deeprc.runtime.rank_page import PageReader, Progress
 from deeprc.runtime.whereabouts import RETURNED, Frame, Whereabouts, described, located, parsed
 from tests.runtime import stuck_tasks
 
@@ -199,3 +200,16 @@ def test_ranks_at_one_place_share_a_line() -> None:
         "  ranks 0-6, 8-999: in barrier\n  rank 7: has returned"
     )
     assert Frame("a", 1, "f") == parsed('  File "a", line 1 in f\n')[0]
+
+
+def test_a_rank_that_is_just_making_its_page() -> None:
+    """Its agent may look at any moment: nothing counted, nothing answered, no error."""
+    file = os.memfd_create("deeprc-rank")
+    try:
+        page = PageReader()
+        assert page.progress(os.getpid()) == Progress(0, ended=False)
+        assert not page.ask(os.getpid())
+        page.close()
+        assert page.progress(os.getpid()) == Progress(0, ended=False)
+    finally:
+        os.close(file)

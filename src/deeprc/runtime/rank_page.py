@@ -58,13 +58,15 @@ class PageReader:
 
     def __init__(self) -> None:
         self._file: int | None = None
+        self._is_closed = False
         self._read_from = 0
 
     def progress(self, pid: int | None) -> Progress:
         """What the rank has counted; nothing, if it has no page (yet)."""
-        if not self._found(pid):
+        counters = os.pread(self._file or 0, _COUNTERS.size, 0) if self._found(pid) else b""
+        if len(counters) < _COUNTERS.size:
             return Progress(0, ended=False)
-        entered, ended = _COUNTERS.unpack(os.pread(self._file or 0, _COUNTERS.size, 0))
+        entered, ended = _COUNTERS.unpack(counters)
         return Progress(entered, ended=bool(ended))
 
     def ask(self, pid: int | None) -> bool:
@@ -86,12 +88,14 @@ class PageReader:
         return os.pread(self._file, size, self._read_from).decode(errors="replace")
 
     def close(self) -> None:
+        """Forget the page; the rank's number may soon be another process's."""
+        self._is_closed = True
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
     def _found(self, pid: int | None) -> bool:
-        if self._file is None and pid is not None:
+        if self._file is None and pid is not None and not self._is_closed:
             with contextlib.suppress(OSError):
                 for entry in Path(f"/proc/{pid}/fd").iterdir():
                     if f"/memfd:{_NAME}" in str(entry.readlink()):
