@@ -213,6 +213,9 @@ class UnreachedPilot:
     def start(self, allocation: Allocation, run_directory: Path) -> list[Node]:
         return [Node("beyond", cores=1)]
 
+    def remarks(self) -> list[str]:
+        return []
+
     def lost_nodes(self) -> dict[str, str]:
         return {}
 
