@@ -110,7 +110,15 @@ LOSES_ORDER = {
     "counted": lambda t, o: t.group_by("g").agg(k.filter(x > 0).sum(), pl.len()).select("k", "g", x=pl.col("len") / 2),
     "group_of_rank": lambda t, o: t.group_by(k=k.rank("dense").cast(pl.Int64)).agg(g.max(), x.min()),
     "group_rolling": lambda t, o: (
-        t.drop_nulls("k").sort("k").rolling("k", period="2i", group_by="g").agg(x.max()).select("k", "g", "x")
+        t.drop_nulls("k")
+        .sort("k")
+        .rolling("k", period="2i", group_by="g")
+        .agg(x.max())
+        .select(
+            pl.coalesce("k", 0),
+            "g",
+            "x",  # Polars takes this column for sorted.
+        )
     ),
     "group_dynamic": lambda t, o: (
         t.drop_nulls("k").sort("k").group_by_dynamic("k", every="2i", period="3i").agg(g.max(), x.sum())

@@ -1,7 +1,7 @@
 """Text files split at bytes: each rank reads its range alone, and a line belongs to the range in which it begins.
 
 Whether a line end is one, or a part of a quoted text, is told by the number of quotes before it: each rank counts
-those of its range, and all learn the sums. A file whose quotes do not pair is not split.
+those of its range, and all learn the sums. A file whose quotes are not all in place is read in full first.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from polars.io.plugins import register_io_source
 from deeprc.communicator import Communicator
 from deeprc.errors import DataError
 from deeprc.table.exchange import together
+from deeprc.table.quotes import Quotes, quotes_of
 
 CHUNK_BYTES = 8 << 20
 LEAST_BYTES = 64 << 20  # Of fewer bytes in all, rows are counted and shares are even.
@@ -35,11 +36,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Text:
-    """Files of lines: how to scan some of them, which byte quotes (none: b""), whether the first names the columns."""
+    """Files of lines: how to scan some, what quotes (nothing: b"") and separates, whether names come first."""
 
     what: str
     scan: Callable[[bytes], pl.LazyFrame]
     quote: bytes
+    separator: bytes
     has_header: bool
 
     def frame(self, pieces: Sequence[Piece], schema: pl.Schema) -> pl.LazyFrame:
@@ -67,7 +69,7 @@ class Text:
             return self.scan(head + lines).select(columns).collect(engine="in-memory")
         except pl.exceptions.PolarsError as error:
             number = self._bad_line(head, lines) + _lines_before(file, start)
-            raise DataError(f"{self.what} {file}, line {number}: {str(error).strip()}") from error
+            raise DataError(f"{self.what} {file}, line {number}: {_reason(error, lines, self.quote)}") from error
 
     def _head(self, file: str) -> bytes:
         """The line of names, for lines that come without it."""
@@ -100,20 +102,35 @@ class Text:
         for start, lines in chunks(Piece(file, 0, Path(file).stat().st_size), self.quote):
             self._parsed(file, start, lines, columns)
 
+    def quotes_fit(self, file: str) -> bool:
+        """Whether all quotes of a file are in place, so that lines can be told without reading their fields."""
+        found = quotes_of(file, 0, Path(file).stat().st_size, self.quote, self.separator)
+        return found.fit_outside and found.count % 2 == 0
+
     def splits(self, file: str) -> bool:
         """Whether a part of the file can be read without the rest: of this machine, not packed, its names on line 1."""
         if "://" in file:
             return False
-        with Path(file).open("rb") as opened:
-            if opened.read(4).startswith(_PACKED):
-                return False
+        if is_packed(file):
+            return False
         return not self.has_header or bool(self._head(file).strip())
 
 
-def pieces_of(files: Sequence[str], text: Text, split: str, comm: Communicator) -> list[Piece] | None:
+def is_packed(file: str) -> bool:
+    """Whether a file begins as an archive does."""
+    with Path(file).open("rb") as opened:
+        return opened.read(4).startswith(_PACKED)
+
+
+def pieces_of(
+    files: Sequence[str], text: Text, schema: Sequence[str], split: str, comm: Communicator
+) -> list[Piece] | None:
     """This rank's even share of the bytes of all files, in order; None where it is better to split by rows. Collective.
 
     Ranks of one machine share what it has read of a file, so that "auto" splits by rows there.
+
+    Raises:
+        DataError: the quotes of a file are not in place, and it can't be read; says from which line on.
     """
     if split == "rows":
         return None
@@ -136,13 +153,24 @@ def pieces_of(files: Sequence[str], text: Text, split: str, comm: Communicator) 
         for file, first, size in zip(files, starts, sizes, strict=False)
         if mine[0] < first + size and first < mine[1]
     ]
-    _, counts = together(
+    _, found_quotes = together(
         comm,
         "counting quotes",
-        lambda: [(piece.file, piece.start, _quotes(piece, text.quote)) for piece in raw],
-        lambda counted: counted,
+        lambda: [
+            (piece.file, piece.start, quotes_of(piece.file, piece.start, piece.end, text.quote, text.separator))
+            for piece in raw
+        ],
+        lambda of_rank: of_rank,
     )
-    quotes = [count for of_rank in counts for count in of_rank]
+    of_pieces = [piece for of_rank in found_quotes for piece in of_rank]
+    unfit = [file for file in files if not _fit(file, of_pieces)]
+
+    def read() -> None:
+        for file in unfit[comm.rank :: comm.size]:
+            text.check(file, schema)
+
+    together(comm, "reading quotes", read, lambda _: None)
+    quotes = [(name, start, found.count) for name, start, found in of_pieces]
     if any(sum(n for name, _, n in quotes if name == file) % 2 for file in files):
         return None
 
@@ -151,6 +179,16 @@ def pieces_of(files: Sequence[str], text: Text, split: str, comm: Communicator) 
 
     pieces, _ = together(comm, "finding its lines", aligned, lambda _: None)
     return [piece for piece in pieces if piece.start < piece.end]
+
+
+def _fit(file: str, pieces: Sequence[tuple[str, int, Quotes]]) -> bool:
+    """Whether all quotes of a file are in place, from what its pieces, in order, have."""
+    inside = False
+    for _, _, found in (piece for piece in pieces if piece[0] == file):
+        if not found.fit(inside=inside):
+            return False
+        inside ^= found.count % 2 == 1
+    return not inside
 
 
 def _aligned(piece: Piece, quotes: Sequence[tuple[str, int, int]], quote: bytes) -> Piece:
@@ -215,8 +253,12 @@ def _last_line_end(lines: bytes, quote: bytes) -> int:
     return end
 
 
-def _quotes(piece: Piece, quote: bytes) -> int:
-    return sum(lines.count(quote) for _, lines in chunks(piece, b"")) if quote else 0
+def _reason(error: Exception, lines: bytes, quote: bytes) -> str:
+    """What Polars says, and what to do where a quote may be the reason."""
+    said = str(error).strip()
+    if not quote or quote not in lines:
+        return said
+    return f"{said}\nA quote is opened or closed where it can't be. If quotes are plain text here, pass quote_char=None"
 
 
 def _lines_before(file: str, offset: int) -> int:

@@ -13,7 +13,7 @@ import polars as pl
 
 from deeprc.communicator import Communicator
 from deeprc.errors import DataError
-from deeprc.table.byte_ranges import Text, pieces_of
+from deeprc.table.byte_ranges import Text, is_packed, pieces_of
 from deeprc.table.exchange import together
 from deeprc.table.files import Opener, rows_in, share_of
 from deeprc.table.schema import as_data_error
@@ -94,13 +94,36 @@ class Reader:
     ) -> pl.LazyFrame:
         """This rank's share of the rows. Collective."""
         if comm.size == 1:
+            self._check_quotes(files, schema, comm)
             frame = self.frame(files)
             return frame if limit is None else frame.head(limit)
         text = None if limit is not None else self.text()
-        pieces = None if text is None else pieces_of(files, text, split, comm)
+        pieces = None if text is None else pieces_of(files, text, list(schema), split, comm)
         if text is None or pieces is None:
+            self._check_quotes(files, schema, comm)
             return self._share_of_rows(files, limit, comm)
         return text.frame(pieces, schema)
+
+    def _check_quotes(self, files: Sequence[str], schema: pl.Schema, comm: Communicator) -> None:
+        """Read the files whose quotes are not in place: Polars may lose lines of them unless it reads all fields.
+
+        Raises:
+            DataError: a file can't be read; says which, and from which line on.
+        """
+        quote = (self.options.get("quote_char", '"') or "").encode()
+        if self.scan is not pl.scan_csv or not quote or self.options.get("ignore_errors"):
+            return
+        separator = str(self.options.get("separator", ",")).encode()
+        plain = Text(self.what, self._of_bytes, quote, separator, has_header=False)
+
+        def look() -> None:
+            for file in files[comm.rank :: comm.size]:
+                if "://" in file or (not is_packed(file) and plain.quotes_fit(file)):
+                    continue
+                if (fault := self._fault_of(file, list(schema))) is not None:
+                    raise DataError(fault)
+
+        together(comm, "reading quotes", look, lambda _: None)
 
     def text(self) -> Text | None:
         """How to read a part of a file, where that is possible: plain lines, and no option that counts them."""
@@ -110,11 +133,12 @@ class Reader:
         if self.folders or unusual or any(self.options.get(key) for key in (*counting, *naming)):
             return None
         if self.scan is pl.scan_ndjson:
-            return Text(self.what, self._of_bytes, quote=b"", has_header=False)
+            return Text(self.what, self._of_bytes, quote=b"", separator=b"", has_header=False)
         if self.scan is not pl.scan_csv:
             return None
         quote = (self.options.get("quote_char", '"') or "").encode()
-        return Text(self.what, self._of_bytes, quote, bool(self.options.get("has_header", True)))
+        separator = str(self.options.get("separator", ",")).encode()
+        return Text(self.what, self._of_bytes, quote, separator, bool(self.options.get("has_header", True)))
 
     def _of_bytes(self, text: bytes) -> pl.LazyFrame:
         return self.scan(text, **self.options)
@@ -134,17 +158,20 @@ class Reader:
 
     def fault(self, files: Sequence[str], columns: Sequence[str]) -> str | None:
         """Which file cannot be read, from where on and why; None if all can. Reads them all."""
+        faults = (self._fault_of(file, columns) for file in files)
+        return next((fault for fault in faults if fault is not None), None)
+
+    def _fault_of(self, file: str, columns: Sequence[str]) -> str | None:
         text = self.text()
-        for file in files:
-            try:
-                if text is not None and text.splits(file):
-                    text.check(file, columns)
-                else:
-                    self._read([file])
-            except DataError as error:
-                return str(error)
-            except (pl.exceptions.PolarsError, OSError) as error:
-                return f"{self.what} {file}{self._last_good_row(file)}: {str(error).strip()}"
+        try:
+            if text is not None and text.splits(file):
+                text.check(file, columns)
+            else:
+                self._read([file])
+        except DataError as error:
+            return str(error)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            return f"{self.what} {file}{self._last_good_row(file)}: {str(error).strip()}"
         return None
 
     def _read(self, files: Sequence[str], start: int = 0, rows: int | None = None) -> None:

@@ -39,7 +39,10 @@ def scan_csv(source: Source, comm: Communicator | None = None, *, split: str = "
 
     Raises:
         DataError: a file does not exist, is empty, or is not what the options say; on all ranks alike. Where a row
-            is found to be bad only when it is read, the error names the file and, if it is known, the line.
+            is found to be bad only when it is read, the error names the file and, if it is known, the line. A quote
+            that is not in place, as one that is never closed, is looked for in all of a file before any of it is
+            read (not with `ignore_errors`, nor over the network): Polars loses lines after it in a query that does
+            not read its field. `quote_char=None` says that quotes are plain text.
     """
     suffixes = (".csv", ".csv.gz", ".csv.zst", ".csv.zip", ".tsv")
     return _scan(source, comm, pl.scan_csv, "CSV", suffixes, options, split)
