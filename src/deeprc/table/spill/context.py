@@ -19,6 +19,7 @@ from deeprc.table.spill.pieces import Kept, Pieces, keep
 from deeprc.table.spill.rounds import Buckets, Route, exchange_in_rounds
 
 _MOST_BUCKETS = 256
+_BUCKETS_OF_UNKNOWN = 32
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,12 @@ class Spilling:
     def bucket_count(self, nodes: Sequence[Node]) -> int:
         """How many buckets a rank's share of these tables should be in, the same on all ranks."""
         sizes = [self.expected_bytes(node) for node in nodes]
-        if any(size is None for size in sizes):
-            return 32
-        share = sum(size for size in sizes if size is not None) / self.comm.size
-        # Half as many bytes as a bucket may have: hashes and estimates are not even.
-        wanted = min(_MOST_BUCKETS, max(1, int(2 * share / self.room.bucket) + 1))
+        wanted = _BUCKETS_OF_UNKNOWN
+        if all(size is not None for size in sizes):
+            share = sum(size for size in sizes if size is not None) / self.comm.size
+            # Half as many bytes as a bucket may have: hashes and estimates are not even.
+            wanted = min(_MOST_BUCKETS, max(1, int(2 * share / self.room.bucket) + 1))
+        # One rank may know what another does not.
         return max(self.comm.all_gather(wanted))
 
 
