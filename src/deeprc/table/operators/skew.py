@@ -11,27 +11,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from deeprc.communicator import Communicator
 from deeprc.table.expressions import plain_column
+from deeprc.table.operators.skew_warning import Shares, warn_of_heavy_keys
 from deeprc.table.partition import key_hashes, split
 from deeprc.table.plan import Join
 
 LEAST_ROWS = 100_000  # Of both sides, on all ranks together: fewer are joined before skew costs anything.
 _SAMPLES_PER_RANK = 1024
 _LEAST_SEEN = 8
+_SEED = 0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Hashes of some of a rank's rows, of those whose keys have no null; `nulls` is the share of the others."""
+    """Hashes of some of a rank's rows, of those whose keys have no null; `nulls` is the share of the others.
+
+    `keys` are the keys that these hashes are of, which no other rank needs.
+    """
 
     hashes: list[int]
     rows: int
     nulls: float
+    keys: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,12 @@ class Spread:
 
 
 def sample_keys(frame: pl.DataFrame, keys: Sequence[pl.Expr], node: Join) -> Sample:
-    """Evenly spaced rows of this rank's part."""
-    chosen = frame.gather_every(max(1, frame.height // _SAMPLES_PER_RANK))
+    """Random rows of this rank's part: evenly spaced ones may hit one key again and again where keys come in turn."""
+    chosen = frame.sample(min(frame.height, _SAMPLES_PER_RANK), seed=_SEED)
     nulls = null_keys(chosen, keys, node)
     known = chosen.filter(~nulls)
-    return Sample(key_hashes(known, keys).to_list(), frame.height, int(nulls.sum()) / max(1, chosen.height))
+    values = known.select(*keys)
+    return Sample(key_hashes(known, keys).to_list(), frame.height, int(nulls.sum()) / max(1, chosen.height), values)
 
 
 def null_keys(frame: pl.DataFrame, keys: Sequence[pl.Expr], node: Join) -> pl.Series:
@@ -65,8 +72,8 @@ def null_keys(frame: pl.DataFrame, keys: Sequence[pl.Expr], node: Join) -> pl.Se
 
 
 def find_heavy_keys(left: Sample, right: Sample, node: Join, comm: Communicator) -> Spread:
-    """Which keys to spread; the same on all ranks. Collective."""
-    samples = comm.all_gather((left, right))
+    """Which keys to spread; the same on all ranks, of which one warns of them. Collective."""
+    samples = comm.all_gather((replace(left, keys=None), replace(right, keys=None)))
     lefts, rights = [pair[0] for pair in samples], [pair[1] for pair in samples]
     left_rows, right_rows = sum(part.rows for part in lefts), sum(part.rows for part in rights)
     if comm.size == 1 or left_rows + right_rows < LEAST_ROWS:
@@ -79,6 +86,12 @@ def find_heavy_keys(left: Sample, right: Sample, node: Join, comm: Communicator)
                 spread_left.add(key)
         else:
             spread_right.add(key)
+    if spread_left or spread_right:
+        shares = {
+            key: Shares(of_left[key] / max(1, left_rows), of_right[key] / max(1, right_rows))
+            for key in spread_left | spread_right
+        }
+        warn_of_heavy_keys(shares, (left, right), node, comm)
     return Spread(
         frozenset(spread_left),
         frozenset(spread_right),
