@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -9,15 +10,18 @@ import pickle
 import socket
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import psutil
+import pytest
 import zmq
+import zmq.utils.z85
 
 import deeprc as rc
 from deeprc.runtime.local_door import enter
 from deeprc.runtime.messages import GangFinished
-from deeprc.runtime.wire import packed_frame
+from deeprc.runtime.wire import packed_frame, read_connection
 
 
 class Exploit:
@@ -127,18 +131,98 @@ def test_the_run_is_private_and_bound_to_loopback(session: rc.Session) -> None:
     assert set(listening) == {"127.0.0.1"}
 
 
-def test_keys_are_not_in_arguments_environment_logs_or_journal(session: rc.Session) -> None:
-    """The token and the server's key stand in the connection file alone."""
-    environment = session.submit(lambda: dict(__import__("os").environ)).result(timeout=60)
-    connection = json.loads((session.run_directory / ".connection.json").read_text())
-    secrets = [connection["token"], connection["server_key"]]
-    seen = json.dumps(environment)
-    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-        seen += " ".join(process.cmdline())
-    for path in session.run_directory.rglob("*"):
-        if path.is_file() and path.name != ".connection.json":
-            seen += path.read_text(errors="replace")
-    assert not [secret for secret in secrets if secret in seen]
+def forms(secret: bytes) -> set[bytes]:
+    """A key as it may have been written: raw, in Z85 as ZeroMQ has it, in hexadecimal, in base64, by Python's repr."""
+    raw = zmq.utils.z85.decode(secret) if len(secret) == 40 else bytes.fromhex(secret.decode())
+    shown = {secret, raw, zmq.utils.z85.encode(raw), raw.hex().encode(), raw.hex().upper().encode(), repr(raw).encode()}
+    return shown | {base64.b64encode(raw).rstrip(b"="), base64.urlsafe_b64encode(raw).rstrip(b"=")}
+
+
+@pytest.fixture
+def made_keys(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The keys that this process makes from now on: ZeroMQ does not give its secret one back."""
+    made, make = list[bytes](), zmq.curve_keypair
+
+    def keypair() -> tuple[bytes, bytes]:
+        pair = make()
+        made.extend(pair)
+        return pair
+
+    monkeypatch.setattr(zmq, "curve_keypair", keypair)
+    return made
+
+
+def seen_of_processes(session: rc.Session) -> bytes:
+    """What other processes of the user, and `ps`, see of a session's."""
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    assert len(family) >= 4
+    seen = b""
+    for process in family:
+        for name in ("environ", "cmdline", "comm"):
+            # A rank may have ended meanwhile.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                seen += Path(f"/proc/{process.pid}/{name}").read_bytes()
+    return seen
+
+
+def seen_in_files(directory: Path, *, without: str = "") -> dict[Path, bytes]:
+    files = [path for path in directory.rglob("*") if path.is_file() and path.name != without]
+    assert {"events.jsonl", "environment.json"} <= {path.name for path in files}
+    return {path: path.read_bytes() for path in files}
+
+
+def everything(comm: rc.Communicator) -> dict[str, str]:
+    comm.barrier()
+    print(os.environ)
+    return dict(os.environ)
+
+
+def fail_loudly(comm: rc.Communicator) -> None:
+    raise ValueError(f"{vars(comm)} {os.environ}")
+
+
+def test_keys_are_in_one_private_file_while_the_run_lasts_and_nowhere_else(
+    tmp_path: Path, made_keys: list[bytes]
+) -> None:
+    """Not in arguments, environments, results, errors, logs, journal or spec; once it has ended in no file at all."""
+    with rc.Session(cores=4, run_dir=tmp_path / "run", keep_results=True) as session:
+        connection = json.loads((session.run_directory / ".connection.json").read_text())
+        assert len(made_keys) == 2
+        assert connection["server_key"].encode() == made_keys[0]
+        keys, seen = set[bytes]().union(*map(forms, [*made_keys, connection["token"].encode()])), b""
+        for comm in ("mpi", "gloo"):
+            future = session.submit(everything, ranks=2, comm=comm)  # type: ignore[arg-type]
+            seen += repr(future.result(timeout=90)).encode()
+            with pytest.raises(rc.DeepRCError) as caught:
+                session.submit(fail_loudly, ranks=2, comm=comm).result(timeout=90)  # type: ignore[arg-type]
+            seen += "".join(traceback.format_exception(caught.value)).encode()
+        seen += seen_of_processes(session)
+        seen += repr(read_connection(session.run_directory)).encode()
+        files = seen_in_files(session.run_directory, without=".connection.json")
+        assert not [key for key in keys if key in seen]
+        assert not [path for path, content in files.items() if any(key in content for key in keys)]
+    files = seen_in_files(session.run_directory)
+    assert not [path for path, content in files.items() if any(key in content for key in keys)]
+
+
+def test_an_open_umask_opens_nothing(tmp_path: Path) -> None:
+    """The run's directories are the user's alone, and so are its key file, journal and logs."""
+    before = os.umask(0)
+    try:
+        with rc.Session(cores=2, run_dir=tmp_path / "deep" / "run", keep_results=True) as session:
+            session.submit(everything, ranks=2, comm="gloo").result(timeout=90)
+            run = session.run_directory
+            private = {path: path.stat().st_mode & 0o777 for path in (run / ".connection.json", run / "events.jsonl")}
+            assert set(private.values()) == {0o600}
+            folders = [run, *(path for path in run.iterdir() if path.is_dir())]
+            assert {path.name: path.stat().st_mode & 0o777 for path in folders} == {
+                path.name: 0o700 for path in folders
+            }
+            door = run / ".driver.sock"
+            assert door.is_socket()
+        assert not door.exists()
+    finally:
+        os.umask(before)
 
 
 def test_gloo_listens_on_loopback_only(session: rc.Session) -> None:

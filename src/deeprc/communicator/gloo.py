@@ -1,15 +1,16 @@
 """GLOO and NCCL: a torch.distributed group whose store is private to the task.
 
 The store is a TCP store of rank 0, on a free port: of loopback where the task has one node, else of its node's address.
-Its port travels to the peers by way of the agents. (A file store, the other choice, is looked at every 10 ms and relies
-on locks, which shared file systems do not always have.) The group is the process's default one while the task runs:
-DDP, Lightning and DistributedSampler find it without being told.
+Its port travels to the peers by way of the agents, with a secret by which ranks know what is theirs. (A file store, the
+other choice, is looked at every 10 ms and relies on locks, which shared file systems do not always have.) The group is
+the process's default one while the task runs: DDP, Lightning and DistributedSampler find it without being told.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import secrets
 import socket
 import threading
 import warnings
@@ -118,6 +119,30 @@ class TorchCommunicator:
         result: NDArray[Any] = tensor.cpu().numpy()
         return result / self.size if op == "mean" else result
 
+    def prove_peers(self, secret: bytes) -> None:
+        """Have every rank show every other that it knows the task's secret, before anything of it is unpickled.
+
+        GLOO takes whoever connects first for the peer that it expects. This also is the barrier without which a rank
+        whose task is short would hang up on peers that have not finished connecting.
+
+        Raises:
+            CommunicatorError: somebody else answers in the place of a rank.
+        """
+        import torch
+        import torch.distributed as dist
+
+        from deeprc.communicator.sealed_store import mac
+
+        ranks = range(self.size)
+        sent = torch.tensor([list(mac(secret, f"{self.rank} to {peer}")) for peer in ranks], dtype=torch.uint8)
+        expected = torch.tensor([list(mac(secret, f"{peer} to {self.rank}")) for peer in ranks], dtype=torch.uint8)
+        shown = torch.empty_like(sent, device=self._device)
+        dist.all_to_all_single(shown, sent.to(self._device), group=self.process_group)
+        wrong = (shown.cpu() != expected).any(dim=1).nonzero().flatten().tolist()
+        if wrong:
+            who = f"who answers as rank {wrong[0]} is not of this task"
+            raise CommunicatorError(f"{who}: a stranger to it has connected in that rank's place")
+
     def close(self) -> None:
         import torch.distributed as dist
 
@@ -148,49 +173,55 @@ def connect(rendezvous: Rendezvous) -> TorchCommunicator:
         torch.cuda.set_device(rendezvous.rank % torch.cuda.device_count())
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     try:
-        store = PrefixStore(rendezvous.task, _store(rendezvous))
+        store, secret = _store(rendezvous)
         dist.init_process_group(
             rendezvous.backend,
-            store=store,
+            store=PrefixStore(rendezvous.task, store),
             rank=rendezvous.rank,
             world_size=rendezvous.size,
             timeout=timedelta(seconds=rendezvous.timeout_s),
         )
-        # A rank whose task is short would hang up on peers that have not finished connecting.
-        dist.barrier()
+        joined = TorchCommunicator(dist.group.WORLD, rendezvous.backend)
+        joined.prove_peers(secret)
     except RuntimeError as error:
         raise CommunicatorError(f"task {rendezvous.task!r}: rank {rendezvous.rank} could not join: {error}") from error
-    return TorchCommunicator(dist.group.WORLD, rendezvous.backend)
+    return joined
 
 
-# A TCP store ends with its last reference, and peers may still read from it after this rank has joined.
-_served: list[Any] = []
+# A TCP store ends with its last reference, and peers may still read from it after this rank has joined; of one in
+# Python, torch itself keeps only the half that is not.
+_held: list[Any] = []
 
 
-def _store(rendezvous: Rendezvous) -> Any:
+def _store(rendezvous: Rendezvous) -> tuple[Any, bytes]:
+    """The task's store, and the secret that its ranks share."""
     from torch._C._distributed_c10d import TCPStore
+
+    from deeprc.communicator.sealed_store import SealedStore
 
     address = rendezvous.address if rendezvous.spans_nodes else "127.0.0.1"
     timeout = timedelta(seconds=rendezvous.timeout_s)
     if rendezvous.rank == 0:
-        _served.clear()
+        _held.clear()
+        secret = secrets.token_bytes(32)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with socket.socket(family) as listener:
             # Bound here, since a TCP store of its own accord listens on every interface.
             listener.bind((address, 0))
             listener.listen(rendezvous.size)
             port = listener.getsockname()[1]
-            _served.append(
-                TCPStore(
-                    address,
-                    port,
-                    is_master=True,
-                    timeout=timeout,
-                    wait_for_workers=False,
-                    master_listen_fd=listener.detach(),
-                )
+            inner = TCPStore(
+                address,
+                port,
+                is_master=True,
+                timeout=timeout,
+                wait_for_workers=False,
+                master_listen_fd=listener.detach(),
             )
-        rendezvous.share(f"{address} {port}")
-        return _served[0]
-    host, port_text = rendezvous.share(None).split()
-    return TCPStore(host, int(port_text), is_master=False, timeout=timeout, wait_for_workers=False)
+        rendezvous.share(f"{address} {port} {secret.hex()}")
+    else:
+        host, port_text, secret_text = rendezvous.share(None).split()
+        secret = bytes.fromhex(secret_text)
+        inner = TCPStore(host, int(port_text), is_master=False, timeout=timeout, wait_for_workers=False)
+    _held[:] = [SealedStore(inner, secret)]
+    return _held[0], secret

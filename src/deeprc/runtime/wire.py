@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ class Connection:
     """What an agent needs to reach its driver; `host` is the driver's, if it can be reached by a Unix socket."""
 
     address: str
-    server_key: str
-    token: str
+    server_key: str = field(repr=False)
+    token: str = field(repr=False)
     host: str = ""
 
 
