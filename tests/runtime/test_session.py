@@ -17,6 +17,7 @@ import pytest
 import deeprc as rc
 from deeprc.errors import ResourceError, SessionClosedError, SpecError
 from deeprc.journal import read_run
+from deeprc.spec import Pipeline, TaskSpec
 
 
 def add(left: int, right: int) -> int:
@@ -129,6 +130,33 @@ def test_what_cannot_run_is_refused_at_submit(session: rc.Session, options: Any,
     """Before any work, with the reason and the valid values."""
     with pytest.raises(SpecError, match=message):
         session.submit(add, 1, 2, **options)
+
+
+def on_gpu(path: str) -> Any:
+    return rc.scan_csv(path).collect(engine="gpu")
+
+
+def on_some_engine(path: str, engine: Any = "streaming") -> Any:
+    return rc.scan_csv(path).collect(engine=engine)
+
+
+def _one_task(function: Any, **arguments: Any) -> Pipeline:
+    return Pipeline(name="one", tasks=(TaskSpec.of("table", function, "rows.csv", **arguments),))
+
+
+def test_tables_on_a_gpu_are_refused_at_submit(session: rc.Session) -> None:
+    """Where the function's code or its argument says so, by `submit` and by a pipeline; nothing has run."""
+    for submit in (
+        lambda: session.submit(on_gpu, "rows.csv"),
+        lambda: session.submit(on_some_engine, "rows.csv", "gpu"),
+        lambda: session.submit(on_some_engine, "rows.csv", engine="gpu"),
+        lambda: session.run(_one_task(on_gpu)),
+        lambda: session.run(_one_task(on_some_engine, engine="gpu")),
+    ):
+        with pytest.raises(SpecError, match=r"this task has gpus=0\. Use gpus=1"):
+            submit()
+    with pytest.raises(SpecError, match="has no GPU"):
+        session.submit(on_some_engine, "rows.csv", engine="streaming", gpus=1)
 
 
 def test_wrong_arguments_and_unpicklable_ones_are_refused(session: rc.Session) -> None:

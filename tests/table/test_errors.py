@@ -13,6 +13,8 @@ import pytest
 
 import deeprc as rc
 from deeprc.errors import DataError, MissingDependencyError, ResourceError, SpecError
+from deeprc.table.engines import computing_with
+from deeprc.table.stage import compute
 from tests.ranks import run_on_ranks
 from tests.table.data import frames
 
@@ -139,13 +141,24 @@ def _on_gpu(comm: rc.Communicator) -> list[str]:
     called: list[int] = []
     table = rc.from_polars(frames()["few"], comm).map_batches(lambda part: called.append(1) or part)
     messages = []
-    for compute in (table.collect, table.gather, table.persist):
+    for method in (table.collect, table.gather, table.persist):
         try:
-            compute(engine="gpu")
+            method(engine="gpu")
         except (ResourceError, MissingDependencyError) as error:
             messages.append(str(error))
     assert not called
     return messages
+
+
+def test_stages_are_handed_to_the_gpu_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To Polars' own, which computes on CPUs what it cannot; other engines by their names."""
+    engines: list[Any] = []
+    monkeypatch.setattr(pl.LazyFrame, "collect", lambda frame, *, engine: engines.append(engine))
+    with computing_with("gpu"):
+        compute(pl.LazyFrame())
+    compute(pl.LazyFrame())
+    assert isinstance(engines[0], pl.GPUEngine) and not engines[0].config.get("raise_on_fail", False)
+    assert engines[1:] == ["streaming"]
 
 
 @pytest.mark.skipif(any(Path("/dev").glob("nvidia[0-9]*")), reason="this machine has a GPU")

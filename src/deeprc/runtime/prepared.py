@@ -18,6 +18,7 @@ from deeprc.runtime.calls import pickle_function
 from deeprc.runtime.future import Future
 from deeprc.runtime.messages import PickledFunction, Profile
 from deeprc.runtime.profile import profile_of
+from deeprc.spec.engine import check_engine_call, takes_engine
 from deeprc.spec.signature import Shape, check_call, shape_of
 from deeprc.spec.task import Resources
 
@@ -35,8 +36,8 @@ class Prepared:
     """A function with one set of options.
 
     `pickled` is None for a function whose pickled form may change between calls, because it refers to something
-    mutable. `names_files`: whether a default argument could be the path of an input. `described` is what the journal
-    says of each of its tasks.
+    mutable. `names_files`: whether a default argument could be the path of an input. `takes_engine`: whether it has a
+    parameter `engine`. `described` is what the journal says of each of its tasks.
     """
 
     resources: Resources
@@ -46,6 +47,7 @@ class Prepared:
     shape: Shape
     pickled: PickledFunction | None
     names_files: bool
+    takes_engine: bool
     described: Mapping[str, Any]
 
     def function(self, function: Callable[..., Any]) -> tuple[PickledFunction, tuple[Future, ...]]:
@@ -98,6 +100,7 @@ class Preparations:
 
 def _prepare(function: Callable[..., Any], resources: Resources, *, constant: bool) -> Prepared:
     backend = backend_for(resources.comm, function, ranks=resources.ranks, gpus=resources.gpus)
+    check_engine_call(function, gpus=resources.gpus)
     profile, modules = profile_of(function, backend, resources.threads)
     shape = shape_of(function)
     return Prepared(
@@ -108,6 +111,7 @@ def _prepare(function: Callable[..., Any], resources: Resources, *, constant: bo
         shape=shape,
         pickled=_pickled_once(function) if constant else None,
         names_files=any(isinstance(value, str | Path | list | tuple | dict) for value in shape.defaults),
+        takes_engine=takes_engine(function),
         described={
             "function": f"{function.__module__}:{getattr(function, '__qualname__', function)}",
             "ranks": resources.ranks,

@@ -32,6 +32,7 @@ from deeprc.runtime.scheduler import Demand
 from deeprc.runtime.tasks import Task
 from deeprc.runtime.wire import forget_connection
 from deeprc.spec.arguments import fill
+from deeprc.spec.engine import PARAMETER, check_engine_argument, check_engine_call
 from deeprc.spec.imports import known_arguments
 from deeprc.spec.pipeline import Pipeline
 from deeprc.spec.task import Backend, Resources, TaskSpec
@@ -275,6 +276,8 @@ class Session:
             raise SessionClosedError("this session has ended; submit inside its `with` block, or open another")
         prepared = self._preparations.of(function, args, kwargs, resources)
         _run_own_check(function, args, kwargs)
+        if prepared.takes_engine:
+            _check_engine(function, args, kwargs, resources)
         demand = self._demand(resources)
         pickled_function, needs = prepared.function(function)
         arguments, more_needs = pickle_arguments(function, args, kwargs)
@@ -351,6 +354,8 @@ class Session:
         self._demand(task.resources)
         _run_own_check(function, task.args, task.kwargs)
         backend_for(task.resources.comm, function, ranks=task.resources.ranks, gpus=task.resources.gpus)
+        check_engine_call(function, gpus=task.resources.gpus)
+        _check_engine(function, task.args, task.kwargs, task.resources)
 
     def _demand(self, resources: Resources) -> Demand:
         demand = _demand(resources)
@@ -413,6 +418,12 @@ def _run_own_check(function: Callable[..., Any], args: tuple[Any, ...], kwargs: 
     check = getattr(function, "__deeprc_check__", None)
     if check is not None:
         check(known_arguments(function, args, kwargs))
+
+
+def _check_engine(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], resources: Resources
+) -> None:
+    check_engine_argument(known_arguments(function, args, kwargs).get(PARAMETER), gpus=resources.gpus)
 
 
 def _earlier_run(resume: str | Path | None) -> Path | None:

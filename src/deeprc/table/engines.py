@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from deeprc.errors import MissingDependencyError, ResourceError, SpecError, valid_values
+import polars as pl
+
+from deeprc.errors import ResourceError, SpecError, valid_values
+from deeprc.spec.engine import require_gpu_engine
+
+if TYPE_CHECKING:
+    from polars._typing import EngineType
 
 Engine = Literal["streaming", "in-memory", "gpu"]
 current: ContextVar[Engine] = ContextVar("engine", default="streaming")
@@ -45,8 +50,10 @@ def _check_gpu() -> None:
             'engine="gpu" needs an NVIDIA GPU that this rank sees: submit the task with gpus=1 on an allocation that '
             'has them, or leave out engine="gpu"'
         )
-    if importlib.util.find_spec("cudf_polars") is None:
-        raise MissingDependencyError(
-            'engine="gpu" needs Polars\' GPU engine. Install it with: pip install "polars[gpu]" '
-            "--extra-index-url=https://pypi.nvidia.com"
-        )
+    require_gpu_engine()
+
+
+def polars_engine() -> EngineType:
+    """The engine in Polars' words. What its GPU engine cannot do it computes on CPUs."""
+    engine = current.get()
+    return pl.GPUEngine() if engine == "gpu" else engine

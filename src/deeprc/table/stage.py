@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from deeprc.communicator import Communicator
-from deeprc.table.engines import current
+from deeprc.table.engines import polars_engine
 from deeprc.table.exchange import together
 from deeprc.table.expressions import plain_column
 from deeprc.table.placement import Placement
@@ -74,4 +74,4 @@ def read_again(node: Node) -> bool:
 
 def compute(frame: pl.LazyFrame) -> pl.DataFrame:
     """Run a local stage with the engine that was asked for: Polars' streaming one, if none was."""
-    return frame.collect(engine=current.get())
+    return frame.collect(engine=polars_engine())

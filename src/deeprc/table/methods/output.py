@@ -60,7 +60,7 @@ class Output(Planned):
         """
         if memory_budget() is None:
             return Dataset.from_polars(self._part(f"persisting {name!r}", engine), name=name, comm=self.comm)
-        with self._opened(f"persisting {name!r}") as rows:
+        with self._opened(f"persisting {name!r}", engine) as rows:
             if isinstance(rows, pl.DataFrame):
                 return Dataset.from_polars(rows, name=name, comm=self.comm)
             return Dataset.from_batches(rows, self.schema, name=name, comm=self.comm)

@@ -64,8 +64,7 @@ class Planned:
 
     def _part(self, doing: str, engine: Engine = "streaming") -> pl.DataFrame:
         """This rank's rows. Where a file is to blame, all ranks raise the same error. Collective."""
-        if engine != "streaming":
-            together(self.comm, f"looking for engine={engine!r}", lambda: check_engine(engine), lambda _: None)
+        self._look_for(engine)
 
         def attempt() -> tuple[pl.DataFrame | None, Exception | None, str | None]:
             try:
@@ -86,6 +85,10 @@ class Planned:
 
         return together(self.comm, doing, outcome, lambda _: None)[0]
 
+    def _look_for(self, engine: Engine) -> None:
+        if engine != "streaming":
+            together(self.comm, f"looking for engine={engine!r}", lambda: check_engine(engine), lambda _: None)
+
     def _fault(self, error: Exception) -> str | None:
         """What is wrong with a file, if that may be why the plan has failed."""
         kinds = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, OSError)
@@ -95,9 +98,10 @@ class Planned:
         return next((fault for fault in faults if fault is not None), None)
 
     @contextmanager
-    def _opened(self, doing: str) -> Iterator[pl.DataFrame | Iterator[pl.DataFrame]]:
+    def _opened(self, doing: str, engine: Engine = "streaming") -> Iterator[pl.DataFrame | Iterator[pl.DataFrame]]:
         """This rank's rows, at once or, within a memory budget, in batches. Collective."""
-        with ExitStack() as stack:
+        self._look_for(engine)
+        with computing_with(engine), ExitStack() as stack:
             plan = opened_plan(self.node, self.comm)
             yield together(self.comm, doing, lambda: stack.enter_context(plan), lambda _: None)[0]
 
