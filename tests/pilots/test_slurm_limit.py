@@ -118,7 +118,7 @@ def test_a_run_goes_back_as_often_as_it_may(folder: Path, cluster: SlurmCluster)
 @pytest.mark.slow
 def test_a_job_shorter_than_its_run_ends_well(folder: Path, cluster: SlurmCluster) -> None:
     """A limit of a minute, work for more than that: stopped by the clock, restarted until all is done."""
-    (folder / "count.yaml").write_text(COUNT.format(seconds=0.8))
+    (folder / "count.yaml").write_text(COUNT.format(seconds=0.4))
     process = started("run", "count.yaml", *ON_SLURM, "--time", "1m", "--stop-before", "20s")
     wait_until((folder / "kept/job.json").is_file)
     (job,) = cluster.jobs()
@@ -142,4 +142,4 @@ def test_a_local_run_stops_at_the_signal_too(folder: Path) -> None:
     process.send_signal(signal.SIGUSR1)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 75, output
-    assert "the run stops: it was asked to" in output
+    assert "the run stops: SIGUSR1 has told it to" in output

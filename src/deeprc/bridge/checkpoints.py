@@ -71,11 +71,13 @@ def _new_folder() -> Path:
     return folder
 
 
-def checkpoint_part() -> Path:
-    """A folder in `checkpoint_dir()` for the next of the things that a task does one after another.
+def checkpoint_part() -> Path | None:
+    """A folder in `checkpoint_dir()` for the next training of a task; None outside a run, which never goes on later.
 
-    Those of a retry are the same in the same order: 0, 1, 2...
+    Trainings have their checkpoints by their order in the task: 0, 1, 2...
     """
+    if _task.run_directory is None:
+        return None
     part = checkpoint_dir() / str(next(_task.parts))
     part.mkdir(mode=0o700, exist_ok=True)
     return part

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 STOPPED = 75
 _GRACE_S = 90.0
 
-# Given what stops a run within so many seconds: that is called while the context is open, when it is time.
-Watch = Callable[[Callable[[float], None]], AbstractContextManager[None]]
+# Given what stops a run within so many seconds, for a reason; calls it when it is time, while the context is open.
+Stop = Callable[[float, str], None]
+Watch = Callable[[Stop], AbstractContextManager[None]]
 
 
 @contextmanager
-def told_by_signal(stop: Callable[[float], None]) -> Iterator[None]:
+def told_by_signal(stop: Stop) -> Iterator[None]:
     """Stop the run at SIGUSR1."""
-    with stops_when_told(lambda: stop(_GRACE_S)):
+    with stops_when_told(lambda: stop(_GRACE_S, "SIGUSR1 has told it to")):
         yield
 
 

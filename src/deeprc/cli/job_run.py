@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deeprc.cli.execution import STOPPED, execute
+from deeprc.cli.execution import STOPPED, Stop, execute
 from deeprc.cli.notices import stops_when_told
 from deeprc.cli.views import console_for_results
 from deeprc.errors import ResourceError
@@ -24,9 +24,9 @@ def run_in_job(
     limit = slurm_limit.Limit(job, pipeline.session.stop_before_s)
 
     @contextmanager
-    def watch(stop: Callable[[float], None]) -> Iterator[None]:
+    def watch(stop: Stop) -> Iterator[None]:
         def tell() -> None:
-            stop(limit.grace_s())
+            stop(limit.grace_s(), f"the time limit of job {job} comes near, or Slurm has told it to")
 
         with stops_when_told(tell), limit.watched(tell):
             yield

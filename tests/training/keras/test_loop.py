@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from deeprc.errors import DataError, SpecError
 from deeprc.training.keras import Batches, fit, load_keras
 from tests.training.keras.problem import Trained, network, series, train
 from tests.training.keras.ranks import run_on_tensorflow_ranks
+from tests.training.stopped import stopped_and_resumed
 
 
 def sgd(rate: float = 0.01) -> Any:
@@ -129,3 +131,14 @@ def test_what_cannot_be_trained_is_refused() -> None:
         fit(network(), Batches.of(inputs[:0], targets[:0], 8), SoloCommunicator(), optimizer=sgd(), epochs=1)
     with pytest.raises(SpecError, match="patience"):
         fit(network(), batches, SoloCommunicator(), optimizer=sgd(), epochs=1, patience=2)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_stopped_training_goes_on_to_the_same_weights(alone: Trained, tmp_path: Path, size: int) -> None:
+    """Told to rank 0 after the first epoch, all ranks stop; epochs, losses and weights are those of one training."""
+    ranks = run_on_tensorflow_ranks(stopped_and_resumed, train, str(tmp_path), 1, size=size, backend="gloo")
+    for told, trained in ranks:
+        assert told == "after epoch 1"
+        assert [epoch.number for epoch in trained.training.epochs] == [0, 1, 2]
+        for mine, one in zip(trained.weights, alone.weights, strict=True):
+            np.testing.assert_allclose(mine, one, atol=1e-5)

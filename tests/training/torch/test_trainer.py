@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from deeprc.communicator import SoloCommunicator
 from deeprc.errors import CommunicatorError, SpecError
 from deeprc.training.torch import StepSampler, trainer
 from tests.ranks import run_on_ranks
+from tests.training.stopped import stopped_and_resumed
 from tests.training.torch.regression import (
     SAMPLES,
     samples_seen,
@@ -135,3 +137,20 @@ def test_a_batch_that_ranks_cannot_share_is_refused() -> None:
     """The refusal names batch sizes that fit."""
     with pytest.raises(SpecError, match="use 30 or 33"):
         StepSampler(10, batch_size_global=32, steps=1, seed=0, size=3)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        (train_with_step_sampler, "after 8 training steps"),
+        # Sixteen steps of four batches a pass: the end of the second.
+        (train_with_distributed_sampler, "after 8 training steps"),
+    ],
+)
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path: Path, train: Any, said: str, size: int) -> None:
+    """In mid-epoch, where the sampler can begin there, else at the end of one; told to rank 0, all ranks stop."""
+    asked = 1 if train is train_with_step_sampler else 2
+    for told, weights in run_on_ranks(stopped_and_resumed, train, str(tmp_path), asked, size=size):
+        assert told == said
+        assert weights == pytest.approx(train(SoloCommunicator()), rel=TOLERANCE, abs=TOLERANCE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ import polars as pl
 import pytest
 
 import deeprc as rc
+from deeprc.communicator import SoloCommunicator
 from deeprc.errors import DataError, SpecError, TaskFailedError
 from deeprc.spec.signature import communicator_parameter
 from deeprc.workloads.forecasting import MODELS, Forecast, fit
 from tests.ranks import run_on_ranks
+from tests.training.stopped import stopped_and_resumed
 from tests.workloads.forecasting.series import HORIZON, SETTINGS, hourly
 
 # With dropout, which each rank draws for itself; these options turn it off.
@@ -185,3 +188,15 @@ def _printed(comm: rc.Communicator) -> str:
                 os.dup2(old, number)
         file.seek(0)
         return file.read()
+
+
+def _fit_longer(comm: rc.Communicator) -> Any:
+    return fit(hourly(), "NHITS", comm, **{**SETTINGS, "max_steps": 20}).predicted
+
+
+def test_a_stopped_fit_goes_on_to_the_same_forecast(tmp_path: Path) -> None:
+    """On two ranks; told in the midst of its steps, it is done in two parts, and forecasts as if in one."""
+    whole = _fit_longer(SoloCommunicator())
+    for told, predicted in run_on_ranks(stopped_and_resumed, _fit_longer, str(tmp_path), 2, size=2):
+        assert told == "after 16 training steps"
+        np.testing.assert_allclose(predicted, whole, rtol=1e-3)

@@ -23,6 +23,7 @@ from deeprc import journal
 from deeprc.errors import DataError, SpecError
 from deeprc.training.keras.backend import load_keras
 from deeprc.training.keras.batches import Batches
+from deeprc.training.keras.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,28 +80,34 @@ def fit(
     N ranks give what one rank gives, within float32 rounding, for models without dropout and batch statistics
     (moving averages are averaged over the ranks after each epoch).
 
+    In a run, a task that is tried again or resumed goes on after the last epoch that was kept: once a minute, and when
+    the run stops (`deeprc.stopping()`).
+
     Raises:
         SpecError: `patience` without `validation`, or no epoch or sample to train on.
         DataError: the loss is no finite number.
+        TaskStoppedError: the run stops; the next run goes on from here.
     """
     _check(batches, epochs, validation, patience)
     gradients, apply, losses = _compiled(model, optimizer, loss)
     model.set_weights(comm.broadcast(model.get_weights()))
     history: list[Epoch] = []
     best, best_epoch, best_weights = math.inf, epochs - 1, None
-    for number in range(epochs):
+    checkpoint = Checkpoint(model, optimizer, comm)
+    if (earlier := checkpoint.restore()) is not None:
+        history, (best, best_epoch, best_weights) = earlier["history"], earlier["best"]
+    for number in range(len(history), epochs):
         started = time.perf_counter()
         train_loss = _train_epoch(batches, gradients, apply, comm, number)
         _average_state(model, comm)
         validation_loss = _mean_loss(validation, losses, comm, number) if validation else None
         history.append(Epoch(number, train_loss, validation_loss, time.perf_counter() - started))
         _show(history[-1], epochs, name, comm)
-        if validation_loss is None:
-            continue
-        if validation_loss < best:
+        if validation_loss is not None and validation_loss < best:
             best, best_epoch, best_weights = validation_loss, number, model.get_weights()
-        if patience is not None and number - best_epoch >= patience:
+        if validation_loss is not None and patience is not None and number - best_epoch >= patience:
             break
+        checkpoint.keep(history=history, best=(best, best_epoch, best_weights))
     if best_weights is not None:
         model.set_weights(best_weights)
     last = history[-1].number

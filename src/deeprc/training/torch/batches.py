@@ -38,6 +38,8 @@ class StepSampler(Sampler[list[int]]):
         self.num_samples, self.batch_size_global = num_samples, batch_size_global
         self.steps, self.seed = steps, seed
         self.rank, self.size = rank, size
+        # The step that the next pass begins with: one that was cut off goes on there.
+        self.start = 0
 
     def __len__(self) -> int:
         return self.steps
@@ -45,8 +47,10 @@ class StepSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(self.seed)
         ahead: list[int] = []
-        for _ in range(self.steps):
+        start, self.start = self.start, 0
+        for step in range(self.steps):
             while len(ahead) < self.batch_size_global:
                 ahead += torch.randperm(self.num_samples, generator=generator).tolist()
             batch, ahead = ahead[: self.batch_size_global], ahead[self.batch_size_global :]
-            yield batch[self.rank :: self.size]
+            if step >= start:
+                yield batch[self.rank :: self.size]

@@ -19,6 +19,7 @@ IMPORTS = (
     "deeprc.training.torch.batch_norm",
     "deeprc.training.torch.progress",
     "deeprc.training.torch.batches",
+    "deeprc.training.torch.resume",
 )
 """Modules worth loading before a rank that trains is forked: imports only, no operation.
 
@@ -44,6 +45,10 @@ def trainer(
     Steps are reported to the run's journal, from rank 0. Logger, checkpoints, progress bar and summary are off
     unless asked for.
 
+    When the run stops (`deeprc.stopping()`), `fit` writes a checkpoint at the end of the epoch, or of the step with a
+    `StepSampler`, and raises `TaskStoppedError`; `fit` of a retry, or of a resumed run, goes on from there. Trainers of
+    one task have their checkpoints by the order in which they are made.
+
     Args:
         comm: the task's communicator; None, or one rank, trains in this process alone.
         find_unused_parameters: needed where some parameter has no part in the loss (`DistributedDataParallel`).
@@ -59,18 +64,20 @@ def trainer(
         if name in options:
             raise SpecError(f"{name}={options[name]!r}: the task decides; choose ranks, gpus and comm at submit")
     try:
-        import pytorch_lightning as lightning
         import torch
+
+        from deeprc.training.torch.batch_norm import GlobalBatchNorm
+        from deeprc.training.torch.environment import RankEnvironment, set_lightning_rank
+        from deeprc.training.torch.progress import JournalProgress
+        from deeprc.training.torch.resume import RankTrainer, StopsInTime
+        from deeprc.training.torch.strategy import RankStrategy
     except ImportError as error:
         raise MissingDependencyError("training needs Lightning: pip install 'deeprc[torch]'") from error
-    from deeprc.training.torch.batch_norm import GlobalBatchNorm
-    from deeprc.training.torch.environment import RankEnvironment, set_lightning_rank
-    from deeprc.training.torch.progress import JournalProgress
-    from deeprc.training.torch.strategy import RankStrategy
 
     comm = comm or SoloCommunicator()
     set_lightning_rank(comm.rank)
-    callbacks = [*(options.pop("callbacks", None) or []), JournalProgress()]
+    stops = StopsInTime(comm)
+    callbacks = [*(options.pop("callbacks", None) or []), JournalProgress(), stops]
     on_gpu = torch.cuda.is_available() if comm.size == 1 else comm.backend == "nccl"
     placed: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
     if on_gpu:
@@ -83,4 +90,5 @@ def trainer(
         if not on_gpu and options.pop("sync_batchnorm", False):
             options["plugins"] = [GlobalBatchNorm(comm.process_group), *(options.get("plugins") or [])]
         placed.update(strategy=strategy, num_nodes=comm.size)
-    return lightning.Trainer(**{**QUIET, **options}, **placed, callbacks=callbacks)
+    made: lightning.Trainer = RankTrainer(stops.path, **{**QUIET, **options}, **placed, callbacks=callbacks)
+    return made
