@@ -123,6 +123,26 @@ def test_close_leaves_no_step_and_no_process(cluster: SlurmCluster, job: str, tm
     assert cluster.jobs() == [job]
 
 
+def started_by(comm: rc.Communicator) -> list[tuple[str | None, int]]:
+    """Slurm's number of each rank, and MPI's."""
+    return comm.all_gather((os.environ.get("SLURM_PROCID"), comm.mpi.Get_rank()))
+
+
+def test_mpi_ranks_can_be_started_by_srun(
+    cluster: SlurmCluster, job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm's own PMI-2 serves them, for libraries that the agent cannot serve; they stay warm, and nothing is left."""
+    monkeypatch.setenv("DEEPRC_MPI_START", "plain")
+    monkeypatch.setenv("DEEPRC_SLURM_MPI", "pmi2")
+    with rc.Session("slurm", cores=4, run_dir=tmp_path / "run") as session:
+        for _ in range(2):
+            found = session.submit(started_by, ranks=4, comm="mpi").result(timeout=120)
+            assert found == [("0", 0), ("1", 1), ("2", 2), ("3", 3)]
+    assert len(list((tmp_path / "run/logs").glob("rank-*.log"))) == 4
+    assert agents(tmp_path / "run") == []
+    wait_until(lambda: cluster.command("squeue", "--noheader", "--steps", "--format=%j").split() == [])
+
+
 def test_when_srun_is_killed_the_session_ends_what_it_left(cluster: SlurmCluster, job: str, tmp_path: Path) -> None:
     """Its tasks would live on: nobody holds them any more. The step is cancelled."""
     with rc.Session("slurm", run_dir=tmp_path / "run") as session:

@@ -136,6 +136,14 @@ def test_the_agents_step_carries_no_secret_and_outlives_one_agent() -> None:
     }
 
 
+@pytest.mark.parametrize(("mpi", "told"), [("pmix", ["--mpi=pmix"]), (None, [])])
+def test_ranks_may_be_started_by_srun(mpi: str | None, told: list[str]) -> None:
+    """On the agent's own node, beside its step; by the plugin that was asked for, or the site's."""
+    command = slurm.ranks_command("7", "node2", mpi)
+    assert {"--jobid=7", "--nodelist=node2", "--ntasks={ranks}", "--overlap"} <= {*command}
+    assert [word for word in command if word.startswith("--mpi")] == told
+
+
 def test_ranks_see_nothing_of_how_slurm_started_the_agents() -> None:
     """MPI and Lightning would take it for the way to start ranks."""
     environment = {"SLURM_NTASKS": "2", "SLURM_CONF": "/c", "SLURM_TMPDIR": "/t", "PMI_RANK": "0", "PATH": "/bin"}

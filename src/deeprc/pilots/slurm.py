@@ -250,6 +250,27 @@ def step_command(job: str, nodes: Iterable[Node], step: str, agent: Iterable[str
     ]
 
 
+def ranks_command(job: str, node: str, mpi: str | None) -> list[str]:
+    """The srun by which an agent has the ranks of an MPI world started on its node, {ranks} of them.
+
+    `mpi` is Slurm's plugin that serves them (`srun --mpi=list`); None leaves it to the site.
+    """
+    return [
+        "srun",
+        f"--jobid={job}",
+        f"--nodelist={node}",
+        "--nodes=1",
+        "--ntasks={ranks}",
+        # Beside the agents' step, on cores that the agent has chosen.
+        "--overlap",
+        "--overcommit",
+        "--cpu-bind=none",
+        "--mem=0",
+        "--input=none",
+        *([f"--mpi={mpi}"] if mpi else []),
+    ]
+
+
 def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment that does not tell how a job or a step was started."""
     return {

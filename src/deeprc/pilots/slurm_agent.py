@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
 
-from deeprc.pilots.slurm import without_launcher
+from deeprc.pilots.slurm import ranks_command, without_launcher
+from deeprc.runtime.plain_world import mpiexec
 
 
 def main() -> None:
@@ -23,7 +25,13 @@ def main() -> None:
     # A script may ask for it without "B:", that is for every process of the job; its run tells the agents.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     agent = [sys.executable, "-m", "deeprc.runtime.agent", run_directory, node, cores]
-    os.execve(sys.executable, agent, without_launcher(os.environ))
+    environment = without_launcher(os.environ)
+    mpi = environment.get("DEEPRC_SLURM_MPI")
+    if mpi or mpiexec() is None:
+        # For MPI libraries that do not take the agent's word for their world.
+        by_srun = shlex.join(ranks_command(os.environ["SLURM_JOB_ID"], node, mpi))
+        environment.setdefault("DEEPRC_MPI_LAUNCHER", by_srun)
+    os.execve(sys.executable, agent, environment)
 
 
 if __name__ == "__main__":

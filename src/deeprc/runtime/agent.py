@@ -55,7 +55,7 @@ from deeprc.runtime.messages import (
     WorldValues,
 )
 from deeprc.runtime.network import address_towards
-from deeprc.runtime.plain_world import mpiexec
+from deeprc.runtime.plain_world import launcher
 from deeprc.runtime.rank_pool import RankPool
 from deeprc.runtime.rank_process import RankProcess
 from deeprc.runtime.rank_watch import LOOK_S, RankWatch
@@ -338,12 +338,12 @@ class Agent:
                 self._tell(process, Shared(value))
 
     def _may_start_plainly(self, gang: Gang) -> bool:
-        return not self._pool.plain_mpi and not gang.order.spans_nodes and mpiexec() is not None
+        return not self._pool.plain_mpi and not gang.order.spans_nodes and launcher(1) is not None
 
     def _start_plainly(self, gang: Gang) -> None:
         """Begin again by the MPI library's own launcher: the library does not take our word for its world."""
         self._pool.plain_mpi = True
-        self._record("warning", message="MPI ranks are started by mpiexec, seconds each: the MPI library needs it")
+        self._record("warning", message="MPI ranks are started by a launcher, seconds each: the MPI library needs it")
         self._dissolve(gang)
         self._pool.retire(gang.ranks, reason="the MPI library needs its own launcher")
         self._start_gang(gang.order, gang.cores)

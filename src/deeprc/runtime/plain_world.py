@@ -1,6 +1,6 @@
-"""An MPI world started by the library's own mpiexec: for libraries that cannot be served by `PmiServer`.
+"""An MPI world started by the library's own mpiexec or the site's launcher: for what `PmiServer` cannot serve.
 
-mpiexec starts a plain interpreter for each rank, which asks the agent for its channel and log over a socket in a
+It starts a plain interpreter for each rank, which asks the agent for its channel and log over a socket in a
 private folder, and serves like any other rank. When one dies mpiexec ends all, so that an error may name a peer.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -35,6 +36,17 @@ def mpiexec() -> str | None:
     return str(beside) if beside.exists() else shutil.which("mpiexec")
 
 
+def launcher(ranks: int) -> list[str] | None:
+    """The command that starts so many ranks of a world here, to which theirs is added; None if there is none.
+
+    DEEPRC_MPI_LAUNCHER says it, with {ranks} for their number, as a site's pilot may; else it is `mpiexec`.
+    """
+    if own := os.environ.get("DEEPRC_MPI_LAUNCHER"):
+        return [word.replace("{ranks}", str(ranks)) for word in shlex.split(own)]
+    found = mpiexec()
+    return [found, "-n", str(ranks)] if found else None
+
+
 class PlainWorld:
     """mpiexec and the ranks it starts. `on_pid(rank, pid)` is called as each of them reports."""
 
@@ -58,11 +70,12 @@ class PlainWorld:
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start mpiexec for all ranks that are expected."""
-        launcher = mpiexec() or "mpiexec"
+        ranks = len(self._descriptors)
+        start_ranks = launcher(ranks) or ["mpiexec", "-n", str(ranks)]
         rank_command = [sys.executable, "-m", "deeprc.runtime.plain_rank", str(self._folder / "agent")]
         with (self._run_directory / "logs" / "mpiexec.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [launcher, "-n", str(len(self._descriptors)), *rank_command, str(self._run_directory)],
+                [*start_ranks, *rank_command, str(self._run_directory)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
