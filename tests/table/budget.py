@@ -17,17 +17,17 @@ from tests.table.compare import Launch, Result, run_cases
 @contextmanager
 def spilling(room: int, *, heavy_from_rows: int = 100_000) -> Iterator[list[dict[str, Any]]]:
     """Plans have `room` bytes a rank and never fit; gives the exchanges, as they are recorded."""
-    usual = memory.LEAST, memory.resident_bytes, execute.TIMES_IN_MEMORY, skew.LEAST_ROWS
+    usual = memory.LEAST, memory.SMALL, memory.resident_bytes, execute.TIMES_IN_MEMORY, skew.LEAST_ROWS
     events: list[dict[str, Any]] = []
     # As if the process held nothing, and could work in next to nothing.
-    memory.LEAST, memory.resident_bytes = 0, lambda: 0
+    memory.LEAST, memory.SMALL, memory.resident_bytes = 0, 0, lambda: 0
     execute.TIMES_IN_MEMORY, skew.LEAST_ROWS = 1e12, heavy_from_rows
     set_memory_budget(room)
     journal.set_sink(lambda kind, fields: events.append({"kind": kind, **fields}))
     try:
         yield events
     finally:
-        memory.LEAST, memory.resident_bytes, execute.TIMES_IN_MEMORY, skew.LEAST_ROWS = usual
+        memory.LEAST, memory.SMALL, memory.resident_bytes, execute.TIMES_IN_MEMORY, skew.LEAST_ROWS = usual
         set_memory_budget(None)
         journal.set_sink(None)
 

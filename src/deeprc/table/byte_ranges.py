@@ -227,12 +227,12 @@ def next_line(file: str, offset: int, quote: bytes, *, inside: bool) -> int:
         return place
 
 
-def chunks(piece: Piece, quote: bytes) -> Iterator[tuple[int, bytes]]:
-    """The piece's lines, some at a time, and where they begin in the file."""
+def chunks(piece: Piece, quote: bytes, limit: int = CHUNK_BYTES) -> Iterator[tuple[int, bytes]]:
+    """The piece's lines, about `limit` bytes at a time, and where they begin in the file."""
     with Path(piece.file).open("rb") as opened:
         opened.seek(piece.start)
         place, held = piece.start, b""
-        while more := opened.read(min(CHUNK_BYTES, piece.end - place - len(held))):
+        while more := opened.read(min(limit, piece.end - place - len(held))):
             held += more
             end = len(held) if place + len(held) == piece.end else _last_line_end(held, quote)
             if end:

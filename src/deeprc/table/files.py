@@ -26,13 +26,14 @@ Source = str | Path | Sequence[str | Path]
 class Share:
     """Rows of a table that one rank reads: from `offset` in the first of `files`, `length` in all.
 
-    `before` is the number of rows in the table before the first of these files.
+    `before` is the number of rows in the table before the first of these files, `heights` how many each has.
     """
 
     files: tuple[str, ...]
     before: int
     offset: int
     length: int
+    heights: tuple[int, ...]
 
 
 def expand(source: Source, suffixes: Sequence[str]) -> tuple[str, ...]:
@@ -138,9 +139,10 @@ def share_of(files: Sequence[str], count_rows: Callable[[str], int], limit: int 
     start, end = total * comm.rank // comm.size, total * (comm.rank + 1) // comm.size
     mine = [index for index in range(len(files)) if starts[index] < end and starts[index + 1] > start]
     if not mine:
-        return Share(tuple(files[:1]), 0, 0, 0)
+        return Share(tuple(files[:1]), 0, 0, 0, (counts[0],))
     first = mine[0]
-    return Share(tuple(files[index] for index in mine), starts[first], start - starts[first], end - start)
+    names, heights = tuple(files[index] for index in mine), tuple(counts[index] for index in mine)
+    return Share(names, starts[first], start - starts[first], end - start, heights)
 
 
 def rows_in(frame: pl.LazyFrame) -> int:

@@ -6,7 +6,7 @@ once the rows are where they have to be, and is the whole plan when there is one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -49,6 +49,8 @@ class Source(Node):
 
     `fault` looks for what is wrong with it, when a plan that reads it has failed.
     `statistics` says, without any other rank, what is known of the rows of all ranks; None where nothing is.
+    `portions` gives, as `load` does, this rank's share, in queries of about so many bytes of memory, to be asked for
+    as often as one likes; None where `load` is as good.
     """
 
     description: str
@@ -56,6 +58,9 @@ class Source(Node):
     load: Callable[[Communicator], pl.LazyFrame] = field(repr=False)
     fault: Callable[[], str | None] = field(repr=False, default=lambda: None)
     statistics: Callable[[], Estimate | None] = field(default=lambda: None, repr=False)
+    portions: Callable[[Communicator, int], Callable[[], Iterator[pl.LazyFrame]]] | None = field(
+        default=None, repr=False
+    )
 
     @cached_property
     def schema(self) -> pl.Schema:

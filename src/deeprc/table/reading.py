@@ -44,6 +44,11 @@ class Reader:
         """Whether Polars reads columns from folders' names for this format."""
         return self.scan in (pl.scan_parquet, pl.scan_ipc)
 
+    @property
+    def counts_rows(self) -> bool:
+        """Whether files of this format say how many rows they have, and any of these can be read alone."""
+        return self.of_paths
+
     def in_folders(self, columns: pl.Schema) -> Reader:
         """The same with these columns from the folders' names; for formats where Polars does not read them."""
         if self.of_paths:

@@ -14,6 +14,7 @@ from deeprc.errors import SpecError, valid_values
 from deeprc.table import plan
 from deeprc.table.exchange import together
 from deeprc.table.files import Source, expand
+from deeprc.table.portions import Files, Portions, of_frame, rows_within
 from deeprc.table.reading import Reader, Scan, folder_columns, folder_types
 from deeprc.table.schema import checked
 from deeprc.table.statistics import Estimate, of_bytes, of_files
@@ -93,7 +94,12 @@ def scan_dataset(dataset: Dataset, comm: Communicator | None = None) -> Table:
         rows = dataset.num_rows
         return Estimate(rows, of_bytes(dataset.num_bytes / max(rows, 1), dataset.schema), counted=True)
 
-    return Table(plan.Source(f"DATASET {dataset.name}", checked(dataset.schema), load, statistics=statistics), comm)
+    def portions(comm: Communicator, portion_bytes: int) -> Portions:
+        part = dataset.part(comm.rank, comm.size)
+        return of_frame(part.scan(), part.num_rows, rows_within(portion_bytes, statistics()))
+
+    columns = checked(dataset.schema)
+    return Table(plan.Source(f"DATASET {dataset.name}", columns, load, statistics=statistics, portions=portions), comm)
 
 
 def _scan(
@@ -143,7 +149,10 @@ def _scan(
         headers = what == "CSV" and options.get("has_header", True)
         return of_files(files, looked, limit, counted=what in ("PARQUET", "IPC"), headers=headers)
 
-    return Table(plan.Source(f"{what} {name}", schema, load, fault, statistics), comm)
+    def portions(comm: Communicator, portion_bytes: int) -> Portions:
+        return Files(reader, files, schema, limit, split).portions(comm, portion_bytes, statistics())
+
+    return Table(plan.Source(f"{what} {name}", schema, load, fault, statistics, portions), comm)
 
 
 def _is_folder(source: Source) -> bool:

@@ -118,6 +118,8 @@ _IN_BUCKETS: dict[type[Node], tuple[Callable[[Any, Spilling], Pieces], Callable[
 
 def _pieces(node: Node, run: Spilling, stage_of: Callable[[Node, Execution], Stage]) -> Pieces:
     if isinstance(node, Source):
+        if node.portions is not None:
+            return Pieces(node.schema, node.portions(run.comm, run.room.portion), again=True)
         frame = node.load(run.comm)
         return Pieces(node.schema, lambda: iter([frame]), again=True)
     if isinstance(node, Step) and not node.looks_around and not _is_aggregate(node):

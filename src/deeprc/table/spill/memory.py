@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from deeprc.errors import ResourceError
 
-# Less room than this is not worth rounds: Polars' readers alone may take as much.
-LEAST = 32 << 20
+# Rounds take no less, however small their batches: about half of it Polars' threads, readers and writers hold anyway.
+LEAST = 96 << 20
+# A plan that is expected to hold no more runs in memory, whatever the budget is.
+SMALL = 16 << 20
 _MEBIBYTE = 1 << 20
 
 
@@ -20,18 +22,24 @@ class Room:
     """The bytes that a rank may use for a plan, beyond what it holds already.
 
     A batch is in memory about five times while it is exchanged: read, split, encoded, sent and received. A
-    bucket is there with the hash table that Polars makes of it and with the batch that its result becomes.
+    bucket is there with the hash table that Polars makes of it and with the batch that its result becomes. And what
+    Polars has freed stays with its allocator for half a second, about as much again.
     """
 
     total: int
 
     @property
     def batch(self) -> int:
+        return self.total // 40
+
+    @property
+    def portion(self) -> int:
+        """What is read of a file at a time."""
         return self.total // 20
 
     @property
     def bucket(self) -> int:
-        return self.total // 8
+        return self.total // 16
 
 
 class Standing(NamedTuple):
@@ -49,7 +57,7 @@ def room_for(ranks: Sequence[Standing]) -> Room | None:
         ResourceError: a rank has less than what rounds need: says how much would do.
     """
     least = min(rank.budget - rank.held for rank in ranks)
-    if all(rank.expected is not None and rank.expected <= max(least, LEAST) for rank in ranks):
+    if all(rank.expected is not None and rank.expected <= max(least, SMALL) for rank in ranks):
         return None
     if least < LEAST:
         raise ResourceError(_too_little(ranks))

@@ -1,0 +1,128 @@
+"""Tables of four times the memory of a rank, and more than that in files: what each rank holds at most.
+
+Measured is the anonymous and shared memory of each rank (`RssAnon` and `RssShmem`), a hundred times a second,
+imported libraries included: that is what `memory=` bounds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import deeprc as rc
+from deeprc.table.spill.memory import resident_bytes
+
+pytestmark = pytest.mark.slow
+BUDGET = 160 << 20
+COLUMNS = 15
+ROWS = 4 * BUDGET // (8 * (COLUMNS + 1))
+PRIME = 1_000_003
+Peaks = list[int]
+
+
+def _value(key: pl.Expr, side: str, column: int) -> pl.Expr:
+    return (key * (3 + column + (50 if side == "right" else 0))) % PRIME
+
+
+def _values(key: pl.Expr, side: str) -> list[pl.Expr]:
+    return [_value(key, side, column).alias(f"{side}{column}") for column in range(COLUMNS)]
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tables of ROWS rows whose keys, 0 to ROWS - 1, are shuffled; the other columns follow from the key."""
+    folder = tmp_path_factory.mktemp("tables")
+    for side, multiplier in (("left", 2_654_435_761), ("right", 40_503 * 2 + 1)):
+        (folder / f"{side}.parquet").mkdir()
+        for part in range(4):
+            numbers = pl.select(i=pl.int_range(ROWS * part // 4, ROWS * (part + 1) // 4))
+            keys = numbers.select(k=(pl.col("i") * multiplier) % ROWS)
+            rows = keys.with_columns(_values(pl.col("k"), side))
+            rows.write_parquet(folder / f"{side}.parquet" / f"{part}.parquet", row_group_size=1 << 16)
+            if side == "left":
+                rows.write_csv(folder / f"left-{part}.csv")
+    return folder
+
+
+@contextmanager
+def _watched() -> Iterator[Peaks]:
+    peaks, ended = [resident_bytes()], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.01):
+            peaks[0] = max(peaks[0], resident_bytes())
+
+    watch = threading.Thread(target=look)
+    watch.start()
+    try:
+        yield peaks
+    finally:
+        ended.set()
+        watch.join()
+
+
+def _left(comm: rc.Communicator, folder: str, kind: str) -> rc.Table:
+    if kind == "csv":
+        return rc.scan_csv(f"{folder}/left-*.csv", comm)
+    return rc.scan_parquet(f"{folder}/left.parquet", comm)
+
+
+def _joined(comm: rc.Communicator, folder: str, kind: str) -> tuple[pl.DataFrame, Peaks]:
+    with _watched() as peaks:
+        rows = _left(comm, folder, kind).join(rc.scan_parquet(f"{folder}/right.parquet", comm), on="k")
+        sums = rows.group_by(pl.col("k") % 8).agg(pl.len(), (pl.col("left0") * pl.col("right14")).sum())
+        part = sums.gather()
+    return part, [peak for every in comm.all_gather(peaks) for peak in every]
+
+
+def _stored(comm: rc.Communicator, folder: str, work: Callable[[rc.Table], rc.Table], peak_file: str) -> rc.Dataset:
+    with _watched() as peaks:
+        kept = work(_left(comm, folder, "parquet")).persist()
+    Path(peak_file.format(rank=comm.rank)).write_text(str(peaks[0]))
+    return kept
+
+
+def _sort(table: rc.Table) -> rc.Table:
+    return table.sort("k")
+
+
+def _halves(table: rc.Table) -> rc.Table:
+    return table.group_by(pl.col("k") // 2).agg(pl.all().exclude("k").sum())
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_join_of_tables_of_four_times_the_budget_stays_within_it(tables: Path, tmp_path: Path, kind: str) -> None:
+    """Every key finds its pair, and no rank holds more than 1.25 times its memory."""
+    with rc.Session(cores=2, run_dir=tmp_path) as session:
+        future = session.submit(_joined, str(tables), kind, ranks=2, comm="mpi", memory=BUDGET)
+        sums, peaks = future.result(timeout=300)
+    product = _value(pl.col("k"), "left", 0) * _value(pl.col("k"), "right", 14)
+    right = pl.select(k=pl.int_range(ROWS)).group_by(pl.col("k") % 8).agg(pl.len(), product.sum().alias("left0"))
+    assert sums.sort("k").equals(right.sort("k"))
+    assert max(peaks) <= 1.25 * BUDGET
+
+
+@pytest.mark.parametrize("work", [_sort, _halves])
+def test_sort_and_group_by_of_four_times_the_budget_stay_within_it(
+    tables: Path, tmp_path: Path, work: Callable[[rc.Table], rc.Table]
+) -> None:
+    """All rows are there, in order or in their groups, and no rank holds more than 1.25 times its memory."""
+    with rc.Session(cores=2, run_dir=tmp_path) as session:
+        peak_file = f"{tmp_path}/peak-{{rank}}"
+        future = session.submit(_stored, str(tables), work, peak_file, ranks=2, comm="mpi", memory=BUDGET)
+        rows = future.result(timeout=300).to_polars()
+    peaks = [int(Path(peak_file.format(rank=rank)).read_text()) for rank in range(2)]
+    keys = pl.select(k=pl.int_range(ROWS if work is _sort else ROWS // 2))
+    if work is _sort:
+        right = keys.select("k", *_values(pl.col("k"), "left"))
+    else:
+        first, second = _values(pl.col("k") * 2, "left"), _values(pl.col("k") * 2 + 1, "left")
+        right = keys.select("k", *(one + other for one, other in zip(first, second, strict=True)))
+        rows = rows.sort("k")
+    assert rows.equals(right)
+    assert max(peaks) <= 1.25 * BUDGET
