@@ -18,7 +18,7 @@ import deeprc as rc
 from deeprc.table.spill.memory import resident_bytes
 
 pytestmark = pytest.mark.slow
-BUDGET = 160 << 20
+BUDGET = 192 << 20
 COLUMNS = 15
 ROWS = 4 * BUDGET // (8 * (COLUMNS + 1))
 PRIME = 1_000_003

@@ -74,12 +74,15 @@ class Spilling:
             lambda kept: (kept.rows, kept.bytes),
         )
 
-    def exchange(self, pieces: Pieces, route: Route, operator: str) -> Buckets:
-        """Send the rows where `route` says, in rounds; what arrives is in buckets on disk. Collective."""
+    def exchange(self, pieces: Pieces, route: Route, operator: str, room: Room | None = None) -> Buckets:
+        """Send the rows where `route` says, in rounds; what arrives is in buckets on disk. Collective.
+
+        `room` is less than this run's where `route` takes much beside the rows.
+        """
         buckets = together(
             self.comm, f"spilling for {operator}", lambda: Buckets(self.new_file(), pieces.empty), lambda _: None
         )[0]
-        return exchange_in_rounds(pieces.batches(self.room), route, buckets, self.comm, operator)
+        return exchange_in_rounds(pieces.batches(room or self.room), route, buckets, self.comm, operator)
 
     def bucket_count(self, nodes: Sequence[Node]) -> int:
         """How many buckets a rank's share of these tables should be in, the same on all ranks."""

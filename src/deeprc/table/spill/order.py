@@ -16,10 +16,12 @@ from deeprc.table.operators.sort import Order, chosen_splitters
 from deeprc.table.plan import Sort
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.grace import Side
+from deeprc.table.spill.memory import Room
 from deeprc.table.spill.pieces import Pieces, of_frames
 from deeprc.table.spill.rounds import Parcel
 
 _SAMPLES_PER_BATCH = 512
+_NUMBERS_BYTES = 17
 _RANK, _ROW, _WEIGHT, _SPLITTER = "__rank__", "__position__", "__weight__", "__splitter__"
 
 
@@ -31,7 +33,10 @@ def sort(node: Sort, run: Spilling) -> Pieces:
     count = min(256, int(2 * share / run.room.bucket) + 1)
     samples = replicate(concat(sampler.samples or [sampler.no_samples(node)]), run.comm, node.label())
     edges = chosen_splitters(samples, sampler.order, run.comm.size * count)
-    arrived = run.exchange(kept.pieces, _Ranges(sampler, edges, count).route, node.label())
+    # A row is sorted with its keys, which may be as wide as it, its rank and its number, and a mark.
+    row_bytes = max(1, kept.bytes // max(1, kept.rows))
+    room = Room(run.room.total * row_bytes // (2 * row_bytes + _NUMBERS_BYTES))
+    arrived = run.exchange(kept.pieces, _Ranges(sampler, edges, count).route, node.label(), room)
 
     def frames() -> Iterator[pl.LazyFrame]:
         for number in range(count):
