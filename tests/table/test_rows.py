@@ -107,3 +107,17 @@ def test_equals(size: int) -> None:
     """All ranks say the same, however the rows are split; a repeat or one value makes a difference."""
     for result in run_on_ranks(_equal, size=size):
         assert result == [True] * 4 + [False] * 8
+
+
+def _rolled(comm: rc.Communicator) -> list[int]:
+    frame = pl.DataFrame({"k": [1, 2, 3, 1, 2, 3], "g": list("aaabbb"), "x": range(6)})
+    table = rc.from_polars(share(frame, comm.rank, comm.size, "even"), comm)
+    rolled = table.sort("k").rolling("k", period="2i", group_by="g").agg(pl.col("x").max())
+    counted = rolled.group_by("k").agg(pl.len())
+    return [table.gather().height for table in (rolled, counted, rolled.unique("k"))]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_windows_by_group_are_not_taken_for_sorted(size: int) -> None:
+    """Equal keys are found after `rolling` by group of a sorted table; Polars' streaming engine alone misses them."""
+    assert run_on_ranks(_rolled, size=size)[0] == [6, 3, 3]

@@ -143,6 +143,9 @@ class TimeWindows(Rows):
     def apply(self, *frames: pl.LazyFrame) -> pl.LazyFrame:
         groups: Any = getattr(frames[0], self.operator)(self.index, **self.options)
         result: pl.LazyFrame = groups.agg(*self.aggs)
+        if self.operator == "rolling" and self.options.get("group_by"):
+            # The streaming engine would go on to take the column for sorted, as it was before, and miss equal keys.
+            result = result.with_columns(pl.coalesce(self.index, pl.lit(None)))
         return result
 
     def with_boundaries(self, frame: pl.LazyFrame) -> pl.LazyFrame:
