@@ -98,7 +98,8 @@ def _in_memory(plan: Node, comm: Communicator) -> pl.DataFrame:
     less = optimised(lowered(plan))
     shared = frozenset(node for node, readers in uses(less).items() if readers > 1)
     part = compute(Execution(comm, _stage, shared).stage(less).frame)
-    return part.select(plan.schema.names())
+    # Selecting no columns would leave no rows.
+    return part.select(plan.schema.names()) if part.width else part
 
 
 def _stage_alone(node: Node, run: Execution) -> Stage:
