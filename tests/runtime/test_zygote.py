@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -73,7 +74,10 @@ def test_an_unsafe_zygote_falls_back_to_plain_starts(
 def test_mpi_ranks_can_be_started_plainly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the library's own mpiexec; they stay warm, their death is told, and nothing is left."""
     monkeypatch.setenv("DEEPRC_MPI_START", "plain")
-    before, others = set(Path(tempfile.gettempdir()).glob("deeprc-*")), set(faults.children_of(os.getpid()))
+    # Its socket's folder is in the folder for temporary files, which other tests use as well.
+    own = Path(tempfile.mkdtemp(prefix="mpi-"))
+    monkeypatch.setenv("TMPDIR", str(own))
+    others = set(faults.children_of(os.getpid()))
     with rc.Session(cores=3, run_dir=tmp_path / "run") as session:
         assert session.submit(world, ranks=3, comm="mpi").result(timeout=90) == [0, 1, 2]
 
@@ -88,7 +92,8 @@ def test_mpi_ranks_can_be_started_plainly(tmp_path: Path, monkeypatch: pytest.Mo
         assert session.submit(world, ranks=2, comm="mpi").result(timeout=90) == [0, 1]
         family = set(faults.children_of(os.getpid())) - others
     assert faults.wait_until(lambda: not any(process.is_running() for process in family), timeout_s=5)
-    assert set(Path(tempfile.gettempdir()).glob("deeprc-*")) == before
+    assert list(own.glob("deeprc-*")) == []
+    shutil.rmtree(own)
 
 
 class Deaf:

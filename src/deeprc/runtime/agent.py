@@ -343,7 +343,8 @@ class Agent:
     def _start_plainly(self, gang: Gang) -> None:
         """Begin again by the MPI library's own launcher: the library does not take our word for its world."""
         self._pool.plain_mpi = True
-        self._record("warning", message="MPI ranks are started by a launcher, seconds each: the MPI library needs it")
+        name = Path((launcher(1) or ["mpiexec"])[0]).name
+        self._record("warning", message=f"MPI ranks are started by {name}, seconds each: the MPI library needs it")
         self._dissolve(gang)
         self._pool.retire(gang.ranks, reason="the MPI library needs its own launcher")
         self._start_gang(gang.order, gang.cores)
