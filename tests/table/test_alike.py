@@ -49,8 +49,8 @@ def _believing(table: rc.Table, rank: int, size: int) -> rc.Table:
     return rc.Table(replace(table.node, statistics=lambda: belief), table.comm)
 
 
-def _described(kind: str, fields: dict[str, Any]) -> str:
-    return f"{kind} {fields.get('operator')}{' in rounds' * ('rounds' in fields)}"
+def _described(kind: str, fields: dict[str, Any]) -> list[str]:
+    return [f"{fields['operator']}{' in rounds' * ('rounds' in fields)}"] if kind == "exchange" else []
 
 
 def _run(comm: rc.Communicator, limit: int, budget: int | None) -> dict[str, tuple[list[list[str]], pl.DataFrame]]:
@@ -67,7 +67,7 @@ def _run(comm: rc.Communicator, limit: int, budget: int | None) -> dict[str, tup
             set_memory_budget(memory.resident_bytes() + (budget if comm.rank == comm.size - 1 else 1 << 40))
         for name, make in PLANS.items():
             moved: list[str] = []
-            journal.set_sink(lambda kind, fields, moved=moved: moved.append(_described(kind, fields)))
+            journal.set_sink(lambda kind, fields, moved=moved: moved.extend(_described(kind, fields)))
             part = make(left, right).collect()
             journal.set_sink(None)
             results[name] = (comm.all_gather(moved), pl.concat(comm.all_gather(part)))
