@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 from deeprc.journal import read_run
-from tests.pilots.slurm_cluster import SlurmCluster
+from deeprc.pilots.slurm_limit import Limit
+from tests.pilots.slurm_cluster import SlurmCluster, allocation
 from tests.pilots.test_slurm_job import happened, processes_of, started, wait_until
 
 STEPS = """\
@@ -133,6 +135,19 @@ def test_a_job_shorter_than_its_run_ends_well(folder: Path, cluster: SlurmCluste
     assert process.returncode == 0, output
     assert counted(folder) == list(range(60))
     assert happened(folder / "kept/restarts/1", "task.reused")
+
+
+def test_a_limit_that_an_administrator_extends_is_seen(cluster: SlurmCluster) -> None:
+    """The clock is set by Slurm, and asked again when it is due."""
+    told = threading.Event()
+    with allocation(cluster, "--nodes=1", "--time=10") as job:
+        limit = Limit(job, stop_before_s=596)
+        cluster.command("scontrol", "update", f"JobId={job}", "TimeLimit=20")
+        with limit.watched(told.set):
+            assert not told.wait(8)
+        assert (limit.left_s() or 0) > 1000
+        with Limit(job, stop_before_s=1195).watched(told.set):
+            assert told.wait(30)
 
 
 def test_a_local_run_stops_at_the_signal_too(folder: Path) -> None:
