@@ -6,7 +6,15 @@ from deeprc.bridge.ledger import LedgerEntry
 from deeprc.bridge.parts import Part
 from deeprc.bridge.root import dataset_root, set_dataset_root
 from deeprc.bridge.windows import Windows
-from deeprc.bridge.workspace import memory_budget, scratch, scratch_of, set_memory_budget, set_scratch
+from deeprc.bridge.workspace import (
+    memory_budget,
+    new_spill_folder,
+    remove_spilled,
+    scratch,
+    scratch_of,
+    set_memory_budget,
+    set_scratch,
+)
 
 __all__ = [
     "Dataset",
@@ -18,6 +26,8 @@ __all__ = [
     "checkpoints_of",
     "dataset_root",
     "memory_budget",
+    "new_spill_folder",
+    "remove_spilled",
     "scratch",
     "scratch_of",
     "set_checkpoints",

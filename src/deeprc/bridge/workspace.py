@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -56,3 +58,18 @@ def scratch() -> Path:
             "written to"
         ) from error
     return folder
+
+
+def new_spill_folder() -> Path:
+    """A new folder in the scratch folder, named after this process: a run's agent removes it should the process die."""
+    return Path(tempfile.mkdtemp(prefix=_spill_prefix(os.getpid()), dir=scratch()))
+
+
+def remove_spilled(run_directory: Path, pid: int) -> None:
+    """Remove the spill folders that a process of this node, which has ended, left in a run's scratch folder."""
+    for folder in scratch_of(run_directory).glob(f"{_spill_prefix(pid)}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _spill_prefix(pid: int) -> str:
+    return f"spill-{platform.node()}-{pid}-"

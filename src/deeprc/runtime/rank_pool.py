@@ -7,9 +7,12 @@ import os
 import socket
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+from deeprc.bridge import remove_spilled
 from deeprc.runtime.channel import Channel
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import Profile, RunGang
@@ -21,6 +24,8 @@ from deeprc.runtime.rank_process import RankProcess, kill_process
 from deeprc.runtime.zygote_process import ZygoteProcess, rank_environment
 
 Record = Callable[..., None]
+# After this a rank that was killed writes no more.
+_SURELY_DEAD_S = 0.5
 
 
 class RankPool:
@@ -137,6 +142,12 @@ class RankPool:
                 self._record("rank.ended", pid=rank.pid, reason=reason)
             rank.kill()
             self._forget(rank)
+            if rank.pid is not None:
+                self._loop.later(_SURELY_DEAD_S, partial(self._remove_spilled, rank.pid))
+
+    def _remove_spilled(self, pid: int) -> None:
+        # Of many gigabytes that takes longer than this loop should wait.
+        Thread(target=remove_spilled, args=(self._run_directory, pid), daemon=True).start()
 
     def close(self) -> None:
         """End every rank and zygote of this node."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
+from deeprc.bridge import new_spill_folder
 from deeprc.communicator import Communicator
 from deeprc.table.exchange import together
 from deeprc.table.plan import Node, Source
@@ -51,7 +51,7 @@ class Spilling:
 
     def new_folder(self) -> Path:
         """For files that need a name: what Polars is to scan."""
-        self.folders.append(Path(tempfile.mkdtemp(prefix="spill-", dir=self.folder)))
+        self.folders.append(new_spill_folder())
         return self.folders[-1]
 
     def close(self) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 
-from deeprc.bridge import memory_budget, scratch
+from deeprc.bridge import memory_budget, new_spill_folder, scratch
 from deeprc.communicator import Communicator
 from deeprc.table.estimate import Estimates
 from deeprc.table.exchange import together
@@ -159,8 +159,9 @@ def on_disk(batches: Iterator[pl.DataFrame], schema: pl.Schema, comm: Communicat
     with ExitStack() as stack:
 
         def write() -> pl.LazyFrame:
-            folder = stack.enter_context(TemporaryDirectory(prefix="spill-", dir=scratch()))
-            return _scan_of_files(batches, pl.DataFrame(schema=schema), Path(folder))
+            folder = new_spill_folder()
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            return _scan_of_files(batches, pl.DataFrame(schema=schema), folder)
 
         yield together(comm, "computing its part into files", write, lambda _: None)[0]
 

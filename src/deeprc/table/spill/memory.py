@@ -11,7 +11,7 @@ from typing import NamedTuple
 from deeprc.errors import ResourceError
 
 # Rounds take no less, however small their batches: about half of it Polars' threads, readers and writers hold anyway.
-LEAST = 128 << 20
+LEAST = 112 << 20
 # A plan that is expected to hold no more runs in memory, whatever the budget is.
 SMALL = 16 << 20
 _MEBIBYTE = 1 << 20

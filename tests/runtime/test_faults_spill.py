@@ -1,0 +1,95 @@
+"""Ranks and drivers that are killed while tables are on disk: the disk space comes back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import deeprc as rc
+from deeprc.bridge import scratch_of
+from deeprc.errors import RankDiedError
+from tests.runtime import faults
+from tests.table.budget import spilling
+
+ROWS = 2_000_000
+
+
+def _spill_and_wait(comm: rc.Communicator, note: str) -> None:
+    """Spill a table, by name and without one, and stay there until killed."""
+
+    def stay(rows: pl.DataFrame) -> pl.DataFrame:
+        Path(f"{note}.{comm.rank}").write_text(str(os.getpid()))
+        time.sleep(120)
+        return rows
+
+    numbers = pl.DataFrame({"k": range(ROWS)})
+    # What `map_batches` reads is in files that have names.
+    with spilling(64 << 20):
+        rc.from_polars(numbers, comm).sort("k", descending=True).map_batches(stay, schema={"k": pl.Int64}).persist()
+
+
+def _pids(note: Path) -> list[int]:
+    files = [Path(f"{note}.{rank}") for rank in range(2)]
+    assert faults.wait_until(lambda: all(file.exists() and file.read_text() for file in files), timeout_s=60)
+    return [int(file.read_text()) for file in files]
+
+
+def _held_on_disk(scratch: Path) -> int:
+    return sum(path.stat().st_size for path in scratch.rglob("*.arrow"))
+
+
+def test_a_rank_killed_in_mid_spill_leaves_nothing(tmp_path: Path) -> None:
+    """The task fails by the rank's death, and what both ranks had spilled is removed while the session goes on."""
+    with rc.Session(cores=2, run_dir=tmp_path / "run") as session:
+        future = session.submit(_spill_and_wait, str(tmp_path / "note"), ranks=2, comm="mpi")
+        victim, _ = _pids(tmp_path / "note")
+        scratch = scratch_of(session.run_directory)
+        assert _held_on_disk(scratch) >= ROWS * 8
+        os.kill(victim, signal.SIGKILL)
+        assert isinstance(future.exception(timeout=30), RankDiedError)
+        assert faults.wait_until(lambda: not list(scratch.iterdir()), timeout_s=10)
+        assert session.submit(os.getpid).result(timeout=30) != os.getpid()
+
+
+_DRIVER = """
+    import sys
+    import deeprc as rc
+    from tests.runtime.test_faults_spill import _spill_and_wait
+
+    with rc.Session(cores=2, run_dir=sys.argv[1] + "/run") as session:
+        session.submit(_spill_and_wait, sys.argv[1] + "/note", ranks=2, comm="mpi").result()
+"""
+
+
+def test_a_driver_killed_while_its_ranks_spill_leaves_nothing(tmp_path: Path) -> None:
+    """The agent ends the ranks, and removes the run's scratch folder."""
+    driver = subprocess.Popen([sys.executable, "-c", textwrap.dedent(_DRIVER), str(tmp_path)])
+    try:
+        ranks = _pids(tmp_path / "note")
+        scratch = scratch_of(tmp_path / "run")
+        assert _held_on_disk(scratch) >= ROWS * 8
+    finally:
+        driver.kill()
+        driver.wait()
+    assert faults.wait_until(lambda: not any(map(faults.alive, ranks)))
+    assert faults.wait_until(lambda: not scratch.exists())
+
+
+@pytest.mark.slow
+def test_a_full_scratch_disk_ends_all_ranks_and_says_where(tmp_path: Path) -> None:
+    """The error names the folder and what to do, also where what is spilled has a name; nothing is left in it."""
+    with faults.tmpfs(tmp_path / "run" / "scratch", "2m"), rc.Session(cores=2, run_dir=tmp_path / "run") as session:
+        future = session.submit(_spill_and_wait, str(tmp_path / "note"), ranks=2, comm="mpi")
+        message = str(future.exception(timeout=60))
+        scratch = scratch_of(session.run_directory)
+        assert f"scratch folder {scratch}" in message and "No space left on device" in message
+        assert "set DEEPRC_SCRATCH to a folder on a larger disk, or give the task more memory=" in message
+        assert faults.wait_until(lambda: not list(scratch.iterdir()), timeout_s=10)
