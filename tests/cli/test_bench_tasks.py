@@ -11,7 +11,7 @@ import pytest
 
 from deeprc.cli import bench_tasks
 from deeprc.cli.bench_environments import interpreter_with
-from deeprc.pilots.radical_channel import processes_in
+from deeprc.pilots.leftovers import processes_in
 
 
 def test_a_system_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 import deeprc as rc
+from deeprc.pilots.leftovers import end_processes_in
 from deeprc.pilots.radical import RadicalPilot
-from deeprc.pilots.radical_channel import end_processes_in
 from deeprc.pilots.ray import RayPilot
 from tests.pilots.slurm_cluster import allocation, slurm_cluster
 

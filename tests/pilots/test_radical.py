@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +19,10 @@ import pytest
 import deeprc as rc
 from deeprc.errors import AgentLostError, ResourceError
 from deeprc.journal import read_run
+from deeprc.pilots.leftovers import end_processes_in, processes_in
 from deeprc.pilots.radical import RadicalPilot
-from deeprc.pilots.radical_channel import end_processes_in, processes_in
 from tests.pilots.sites import radical_session
+from tests.runtime import faults
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -69,15 +73,15 @@ def run(tmp_path: Path) -> Iterator[Path]:
         agent.kill()
 
 
-def test_tasks_run_with_both_communicators_and_nothing_is_left(run: Path) -> None:
+def test_gangs_span_two_nodes_with_both_communicators_and_nothing_is_left(run: Path) -> None:
     """In the user's working directory, as on a laptop; then no process, no sandbox, no file in the home folder."""
     home = Path.home() / "radical.pilot.sandbox"
     before = home.exists()
-    with rc.Session("radical", cores=2, run_dir=run) as session:
+    with rc.Session("radical", nodes=2, cores=1, run_dir=run) as session:
         for comm in ("gloo", "mpi"):
             told = session.submit(places, ranks=2, comm=comm, name=comm).result(timeout=90)  # type: ignore[arg-type]
             assert [(rank, directory) for rank, _, directory in told] == [(0, str(Path.cwd())), (1, str(Path.cwd()))]
-        assert len(agents(run)) == 1
+        assert len(agents(run)) == 2
     assert_nothing_is_left(run)
     assert home.exists() == before
     started = read_run(run).first("run.started")
@@ -146,6 +150,41 @@ def test_a_stopped_bootstrapper_is_a_stated_time_and_an_error(run: Path) -> None
     stopper.join(1)
     assert_nothing_is_left(run)
     assert (run / "logs" / "radical.log").exists()
+
+
+def test_a_sandbox_that_cannot_be_written_is_told(run: Path) -> None:
+    """With the file system's own words, and nothing is left."""
+
+    def spoil() -> None:
+        wait_for((run / "radical").exists)
+        (run / "radical" / "radical.pilot.sandbox").touch()
+
+    spoiler = threading.Thread(target=spoil)
+    spoiler.start()
+    with pytest.raises(
+        ResourceError, match=r"pilot.0000 is FAILED(?s:.*)(NotADirectory|FileExists)Error.*pilot.sandbox"
+    ):
+        rc.Session("radical", cores=1, run_dir=run)
+    spoiler.join(60)
+    assert_nothing_is_left(run)
+
+
+def test_when_the_driver_is_killed_radical_pilot_goes_and_cleans_up(run: Path) -> None:
+    """Nobody is left to do it: its process ends what it has started and removes its sandbox."""
+    script = (
+        "import os, sys, time, deeprc as rc\n"
+        "session = rc.Session('radical', cores=1, run_dir=sys.argv[1])\n"
+        "session.submit(time.sleep, 600)\n"
+        "session.submit(abs, -1)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(run)], timeout=150, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert processes_in(run)
+    # As long as RADICAL-Pilot may take to close, then what it takes to end it.
+    ended = faults.wait_until(lambda: not processes_in(run) and not agents(run), timeout_s=120)
+    assert ended, [process.cmdline() for process in processes_in(run) + agents(run)]
+    assert faults.wait_until(lambda: not (run / "radical").exists(), timeout_s=10)
 
 
 def test_what_radical_pilot_says_of_its_failure_is_told(run: Path) -> None:

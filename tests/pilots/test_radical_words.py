@@ -170,10 +170,13 @@ def test_lines_that_tell_are_picked() -> None:
         "pmgr.err": "DEBUG:psij:x\n\nINFO:psij:y\n",
         "agent_0.err": "bootstrap_0.sh: line 1749: radical-pilot-agent_0: command not found\n",
         "session.log": "1 : DEBUG : a\n2 : ERROR : no launcher found\n",
+        "pmgr.log": "3.1 : ERROR : launch failed\nTraceback:\n  x.py\nOSError: no room\n4.2 : INFO : b\n",
     }
     assert telling_lines(told) == [
         "agent_0.err: bootstrap_0.sh: line 1749: radical-pilot-agent_0: command not found",
         "session.log: 2 : ERROR : no launcher found",
+        "pmgr.log: 3.1 : ERROR : launch failed",
+        "pmgr.log: OSError: no room",
     ]
 
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from deeprc.cli.bench_environments import MAKE, interpreter_with
 from deeprc.journal.environment import describe_environment
 from deeprc.journal.writer import write_json
-from deeprc.pilots.radical_channel import end_processes_in
+from deeprc.pilots.leftovers import end_processes_in
 
 _PRIVATE = ("executable", "command")
 _SCRIPTS = Path(__file__).with_name("bench_systems")

@@ -14,13 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-import psutil
-
+from deeprc.pilots.leftovers import end_processes_in
 from deeprc.pilots.radical_session import RadicalRun, Request
 from deeprc.pilots.radical_translation import Event
 from deeprc.runtime.rank_process import describe_exit
@@ -88,7 +86,9 @@ class ChildProcess:
     def close(self, limit_s: float) -> bool:
         assert self._process.stdin is not None
         if not self._process.stdin.closed:
-            self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(b"close\n")
+                self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(limit_s)
         in_time = self._process.poll() == 0
@@ -155,32 +155,3 @@ def _environment(directory: Path) -> dict[str, str]:
     if sys.prefix != sys.base_prefix:
         environment["VIRTUAL_ENV"] = sys.prefix
     return environment
-
-
-def processes_in(directory: Path) -> list[psutil.Process]:
-    """This machine's processes whose working directory is `directory` or below it, whoever started them."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            inside = Path(process.cwd().removesuffix(" (deleted)")).is_relative_to(directory)
-            if inside and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            # It has just ended, or is another user's.
-            continue
-    return found
-
-
-def end_processes_in(directory: Path, limit_s: float = 10.0) -> None:
-    """End them, and those they start meanwhile."""
-    end = time.monotonic() + limit_s
-    while remaining := processes_in(directory):
-        for process in remaining:
-            try:
-                process.kill()
-            except psutil.Error:
-                continue
-        psutil.wait_procs(remaining, timeout=1)
-        if time.monotonic() > end:
-            warnings.warn(f"processes {[p.pid for p in remaining]} below {directory} do not end", stacklevel=2)
-            return

@@ -2,7 +2,8 @@
 
 As a program, `python -m deeprc.pilots.radical_session EVENTS`, it holds them in a process of their own:
 RADICAL-Pilot takes signals, names processes, starts threads and may hang, none of which a user's interpreter
-should feel. It reads one request from standard input and closes when that ends; events go to descriptor EVENTS.
+should feel. It reads one request from standard input and closes when that ends, after a word or, if who has started it
+was killed, without one; events go to descriptor EVENTS.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from deeprc.pilots.leftovers import start_removal
 from deeprc.pilots.radical_translation import Event, Site, agent_descriptions, machine_of, pilot_description
 
 _CANCEL_LIMIT_S = 15.0
+_ALONE_LIMIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,9 @@ def main() -> None:
         run.start(Request(**{**asked, "site": Site(**asked["site"]), "agent": tuple(asked["agent"])}))
     except Exception as error:
         tell({"error": f"{type(error).__name__}: {error}"})
-    sys.stdin.read()
+    if not sys.stdin.read():
+        # Whoever would end what hangs, and remove the sandbox, has been killed: it says a word before it closes.
+        start_removal(Path(asked["sandbox"]), after=os.getpid(), limit_s=_ALONE_LIMIT_S)
     try:
         run.close()
     except Exception:

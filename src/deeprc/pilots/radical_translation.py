@@ -6,6 +6,7 @@ Keys and states are those of RADICAL-Pilot 1.103 (`radical.pilot.PilotDescriptio
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +17,8 @@ from deeprc.runtime.scheduler import Node
 
 Event = Mapping[str, Any]
 DEFAULT_RESOURCE = "local.localhost"
+# How RADICAL-Pilot's loggers begin a line: a time.
+_LOG_ENTRY = re.compile(r"\d+(\.\d+)? : ")
 _FINAL = ("DONE", "FAILED", "CANCELED")
 # RADICAL-Pilot's own default of 10 minutes would end a run in the middle; this machine has no queue that minds.
 _LOCAL_RUNTIME_MIN = 30 * 24 * 60
@@ -227,15 +230,29 @@ def nodes_for(allocation: Allocation, found: Sequence[Announcement]) -> list[Nod
 def telling_lines(files: Mapping[str, str], limit: int = 12) -> list[str]:
     """From RADICAL-Pilot's files (name to text), the lines that tell what went wrong, newest file last.
 
-    It writes the end of a component to that component's `.err`, its errors to `.log`; batch system libraries write
-    debug lines to both.
+    It writes the end of a component to that component's `.err`, its errors to `.log`, each with the traceback that led
+    to it; batch system libraries write debug lines to both.
     """
     lines = []
     for name, text in files.items():
         told = [line.rstrip() for line in text.splitlines() if line.strip()]
         if name.endswith(".log"):
-            told = [line for line in told if "ERROR" in line or "CRITICAL" in line]
+            told = _errors(told)
         else:
             told = [line for line in told if not line.startswith(("DEBUG:", "INFO:"))]
         lines += [f"{name}: {line}" for line in told[-3:]]
     return lines[-limit:]
+
+
+def _errors(lines: Sequence[str]) -> list[str]:
+    """The errors of a log, each followed by the last line of its traceback, if it has one."""
+    found: list[str] = []
+    entry: list[str] = []
+    for line in [*lines, "0.0 : end"]:
+        if not _LOG_ENTRY.match(line):
+            entry.append(line)
+            continue
+        if entry and ("ERROR" in entry[0] or "CRITICAL" in entry[0]):
+            found += [entry[0], *entry[1:][-1:]]
+        entry = [line]
+    return found
