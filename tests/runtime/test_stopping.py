@@ -118,6 +118,22 @@ def test_a_retry_finds_the_checkpoint_of_the_attempt_before(tmp_path: Path) -> N
     assert counted(tmp_path / "log") == [0, 1, 2]
 
 
+def test_a_run_that_never_came_to_a_task_hands_its_checkpoint_on(tmp_path: Path) -> None:
+    """A third run goes on where the first was."""
+    log = tmp_path / "log"
+    with rc.Session(cores=1, run_dir=tmp_path / "first", keep_results=True) as session:
+        future = session.submit(count_to, 40, str(tmp_path))
+        wait_for(log, 3)
+        session.stop(30)
+        assert isinstance(future.exception(timeout=30), rc.TaskStoppedError)
+    with rc.Session(cores=1, run_dir=tmp_path / "second", resume=tmp_path / "first") as session:
+        session.stop(30)
+        assert isinstance(session.submit(count_to, 40, str(tmp_path)).exception(timeout=30), rc.TaskStoppedError)
+    with rc.Session(cores=1, run_dir=tmp_path / "third", resume=tmp_path / "second") as session:
+        assert session.submit(count_to, 40, str(tmp_path)).result(timeout=60) == 40
+    assert counted(log) == list(range(40))
+
+
 def test_a_checkpoint_of_other_arguments_is_not_used(tmp_path: Path) -> None:
     """The task begins anew, and the journal says why."""
     log = tmp_path / "log"

@@ -41,6 +41,8 @@ class Checkpoints:
         if not self._shared:
             assert self._earlier is not None
             shutil.copytree(self._earlier / task, self._own / task)
+            # With what it depends on: this run may be over before the task has its turn.
+            shutil.copy(self._earlier / f".{task}.json", self._own)
 
     def put_aside(self, task: str) -> None:
         """Keep what is of no use to the task out of its way."""
