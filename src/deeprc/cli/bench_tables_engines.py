@@ -98,6 +98,8 @@ def _run(
     """What kept it from answering all, or nothing; and the memory held at moments of the monotonic clock."""
     settings = {name: str(cores) for name in ("POLARS_MAX_THREADS", "BODO_NUM_WORKERS", "OMP_NUM_THREADS")}
     settings["POLARS_THP"] = "1"  # Huge pages, as Deep RC gives its ranks.
+    # As in an activated environment: MPI, which Bodo starts its workers by, looks for its mpiexec there.
+    settings["PATH"] = os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)])
     samples: list[tuple[float, int]] = []
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
