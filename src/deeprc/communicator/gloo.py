@@ -85,7 +85,8 @@ class TorchCommunicator:
         receive_sizes = torch.empty_like(send_sizes)
         dist.all_to_all_single(receive_sizes, send_sizes, group=self.process_group)
         sizes = receive_sizes.tolist()
-        received = [torch.empty(size, dtype=torch.uint8, device=self._device) for size in sizes]
+        # From NumPy, which asks for huge pages: torch's memory would be faulted in by small ones.
+        received = [torch.from_numpy(np.empty(size, dtype=np.uint8)).to(self._device) for size in sizes]
         sent = [self._tensor(view) for view in outgoing]
         operations = [
             dist.P2POp(operation, tensors[peer], peer, self.process_group)

@@ -25,6 +25,7 @@ _THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+_ALLOCATOR = "_RJEM_MALLOC_CONF"
 
 
 def rank_environment(profile: Profile, network: dict[str, str]) -> dict[str, str]:
@@ -33,7 +34,19 @@ def rank_environment(profile: Profile, network: dict[str, str]) -> dict[str, str
     defaults = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
     # Polars' memory in huge pages: with small ones a forked rank spends a third of a sort in page faults.
     defaults["POLARS_THP"] = "1"
-    return {**defaults, **os.environ, **threads, **network, "PYTHONUNBUFFERED": "1"}
+    allocator = {_ALLOCATOR: _allocator_settings(profile.threads, os.environ.get(_ALLOCATOR, ""))}
+    return {**defaults, **os.environ, **threads, **allocator, **network, "PYTHONUNBUFFERED": "1"}
+
+
+def _allocator_settings(threads: int, given: str) -> str:
+    """How Polars' allocator (jemalloc) gives memory back in a forked rank; a number of arenas that is given counts.
+
+    The threads that do so in the background do not outlive a fork. Without them an arena gives back only while it
+    is used: so no more arenas than threads (else four a core of the machine), and pages at once, not in two steps.
+    """
+    if "narenas:" in given:
+        return given
+    return ",".join(filter(None, (given, f"narenas:{threads}", "muzzy_decay_ms:0")))
 
 
 class ZygoteProcess:
