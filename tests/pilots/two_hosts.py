@@ -42,6 +42,9 @@ class TwoHosts:
         self._agents["second"] = start_agent(nodes[1], run_directory, ["ip", "netns", "exec", self._namespace])
         return nodes
 
+    def remarks(self) -> list[str]:
+        return []
+
     def lost_nodes(self) -> dict[str, str]:
         """Of a host that is cut off nobody can tell: only its silence counts here."""
         return {}

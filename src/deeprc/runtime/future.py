@@ -10,11 +10,16 @@ from concurrent.futures import InvalidStateError
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from deeprc.errors import DeepRCError
+from deeprc.runtime.results import Stored
+
 T = TypeVar("T")
 _SLICE_S = 0.25
 _ENDED = ("FINISHED", "CANCELLED_AND_NOTIFIED")
 # Held while a future's condition is made, and while one that has none ends: nobody begins to wait in between.
 _making = threading.Lock()
+# Held while a large result is read: by one thread, whoever else waits for it.
+_loading = threading.Lock()
 _local = threading.local()
 
 
@@ -64,9 +69,19 @@ class Future(concurrent.futures.Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """The task's result, or its error raised. `timeout` in seconds, then TimeoutError."""
-        if self._state == "FINISHED" and self._exception is None:
+        if self._state != "FINISHED" or self._exception is not None:
+            _in_slices(super().result, timeout)
+        return self._loaded() if type(self._result) is Stored else self._result
+
+    def _loaded(self) -> Any:
+        """The result, read from its file for the first who asks."""
+        with _loading:
+            if type(self._result) is Stored:
+                try:
+                    self._result = self._result.load()
+                except Exception as error:
+                    raise DeepRCError(f"the result of task {self.task!r} cannot be read: {error}") from error
             return self._result
-        return _in_slices(super().result, timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The task's error, or None. `timeout` in seconds, then TimeoutError."""
