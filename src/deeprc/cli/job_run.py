@@ -31,6 +31,7 @@ def run_in_job(
         with stops_when_told(tell), limit.watched(tell):
             yield
 
+    run_directory = run_directory and run_directory.absolute()
     directory = run_directory
     if run_directory and slurm_job.restarts():
         # Slurm has started the job again: what had finished is used, the rest runs in a directory of its own.

@@ -122,7 +122,7 @@ def follow(job: str, run_directory: Path, out: Path | None, console: Console) ->
         KeyboardInterrupt: the job has been cancelled.
         JobError: Slurm ended the job, and says why.
     """
-    from deeprc.cli.execution import tell_outcome
+    from deeprc.cli.execution import STOPPED, tell_outcome
     from deeprc.cli.progress import Progress
     from deeprc.cli.views import view_for
     from deeprc.pilots import slurm_job
@@ -151,9 +151,12 @@ def follow(job: str, run_directory: Path, out: Path | None, console: Console) ->
     code, words = outcome(ended)
     own = _EXIT_CODES.get(progress.status, ())
     code = own[0] if own and code is None and ended.state == "FORGOTTEN" else code
+    log = run_directory / slurm_job.LOG_FILE
     if code is None or (code != 0 and code not in own):
-        log = run_directory / slurm_job.LOG_FILE
         raise JobError(f"job {job} {words}. {last_words(log)}")
+    if code == STOPPED:
+        # Why it was not put back into the queue.
+        console.print(last_words(log), soft_wrap=True, highlight=False, markup=False)
     return code
 
 
