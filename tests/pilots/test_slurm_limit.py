@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from deeprc.journal import read_run
 from deeprc.pilots.slurm_limit import Limit
 from tests.pilots.slurm_cluster import SlurmCluster, allocation
-from tests.pilots.test_slurm_job import happened, processes_of, started, wait_until
+from tests.pilots.test_slurm_job import command, happened, processes_of, started, wait_until
 
 STEPS = """\
 import time
@@ -134,6 +135,21 @@ def test_a_job_shorter_than_its_run_ends_well(folder: Path, cluster: SlurmCluste
     assert process.returncode == 0, output
     assert counted(folder) == list(range(60))
     assert happened(folder / "kept/restarts/1", "task.reused")
+
+
+@pytest.mark.slow
+def test_a_batch_script_of_the_users_own_goes_on_too(folder: Path, cluster: SlurmCluster) -> None:
+    """As the Slurm page shows it: the restarted job finds its run by --run-dir."""
+    script = "#!/bin/bash\n#SBATCH --nodes=1 --exclusive --time=1:00:00 --requeue --open-mode=append --output=job.log\n"
+    run = shlex.join([*command("run", "count.yaml", "--on", "slurm", "--run-dir", "kept")])
+    (folder / "own.sh").write_text(f"{script}#SBATCH --signal=B:USR1@120\ntrap '' USR1\nexec {run}\n")
+    job = cluster.command("sbatch", "--parsable", "own.sh").strip()
+    wait_until(lambda: len(counted(folder)) >= 3, 120)
+    cluster.command("scancel", "--batch", "--signal=USR1", job)
+    start_now(cluster, job)
+    wait_until(lambda: happened(folder / "kept/restarts/1", "run.finished"), 120)
+    assert counted(folder) == list(range(60))
+    wait_until(lambda: "JobState=COMPLETED" in cluster.command("scontrol", "show", "job", job))
 
 
 def test_a_limit_that_an_administrator_extends_is_seen(cluster: SlurmCluster) -> None:
