@@ -49,7 +49,9 @@ class RankWatch:
     def _look_at(self, gang: Gang, rank: RankProcess, pid: int) -> None:
         if self._looks % _LOOKS_FOR_CHILDREN == 0:
             rank.children = descendants(pid)
-        rank.held_bytes = held_bytes(pid) + sum(map(held_bytes, rank.children))
+        held = held_bytes(pid) + sum(map(held_bytes, rank.children))
+        # A rank that has been killed and not yet waited for holds nothing: what it held before is what explains.
+        rank.held_bytes = held or rank.held_bytes
         limit = gang.order.memory_bytes
         if limit and rank.held_bytes > limit:
             rank.held_bytes = self._without_datasets(pid) + sum(map(held_bytes, rank.children))
