@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,7 @@ import deeprc as rc
 from deeprc.bridge import scratch_of
 from deeprc.journal import read_run
 from tests.ranks import run_on_ranks
-from tests.table.budget import run_cases_spilling
+from tests.table.budget import run_cases_spilling, spilling
 from tests.table.cases import CASES
 from tests.table.compare import Launch, Result, assert_same, expected
 
@@ -52,6 +53,27 @@ cached_expected = functools.cache(expected)
 def test_operator_gives_what_polars_gives(launch: str, name: str, data: str) -> None:
     """The rows of all ranks together are Polars' rows."""
     assert_same(results(launch)[name, data], cached_expected(name, data), ordered=CASES[name].ordered)
+
+
+def _warnings(comm: rc.Communicator, operator: str) -> list[str]:
+    """What this rank warns of, of a table of which one key has three quarters of the rows."""
+    rows = 4000
+    part = pl.DataFrame({"k": range(rows)}).select(k=pl.when(pl.col("k") % 4 > 0).then(-7).otherwise("k"), x="k")
+    with spilling(100_000, heavy_from_rows=0) as events:
+        heavy = rc.from_polars(part, comm)
+        if operator == "group_by":
+            heavy.group_by("k").agg(pl.col("x").median()).collect()
+        else:
+            heavy.join(rc.from_polars(part.unique("k"), comm).select("k").unique(), on="k").collect()
+    return [event["message"] for event in events if event["kind"] == "warning"]
+
+
+@pytest.mark.parametrize("operator", ["group_by", "join"])
+def test_a_heavy_key_is_told_of_once_with_its_share(operator: str) -> None:
+    """One rank alone says which key has how many of the rows."""
+    found = [message for messages in run_on_ranks(_warnings, operator, size=2) for message in messages]
+    assert len(found) == 1, found
+    assert "-7" in found[0] and re.search(r"\b(7\d|8\d)%", found[0]), found
 
 
 def _kept(comm: rc.Communicator, folder: str) -> rc.Dataset:

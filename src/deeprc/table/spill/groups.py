@@ -82,9 +82,11 @@ def _whole(node: Node, pieces: Pieces, keys: Sequence[pl.Expr], work: Work, run:
     """The work on all rows of each bucket."""
     count = run.bucket_count(node.inputs)
     arrived = run.exchange(pieces, by_hash(keys, run.comm.size, count), node.label())
+    # Not again when the rows are asked for again.
+    warned = False
 
     def frames() -> Iterator[pl.LazyFrame]:
-        warned = False
+        nonlocal warned
         for number in range(count):
             for bucket in divided(Bucket((Side(arrived, number, keys),)), run):
                 rows = bucket.sides[0].whole()
