@@ -141,6 +141,38 @@ PLACES = {
             *(pl.col(name).rank("dense", descending=True).alias(f"{name}_dense") for name in ("g", "x", "d", "b")),
         )
     ),
+    **{
+        f"around_ewm_{adjust}_{ignore}": _ordered(
+            lambda t, o, options={"adjust": adjust, "ignore_nulls": ignore}: t.select(
+                i.ewm_mean(alpha=0.3, **options),
+                f.cast(pl.Float64).ewm_mean(span=4, min_samples=3, **options),
+                k.ewm_mean(half_life=2, min_samples=12, **options),
+                x.fill_nan(None).ewm_mean(com=1, **options),
+                pl.when(k == 3).then(i).ewm_mean(alpha=0.05, **options).alias("seldom"),
+                (i - i.mean()).ewm_mean(alpha=1.0, **options).alias("last"),
+                nan=x.ewm_mean(alpha=0.5, **options).is_nan(),
+            )
+        )
+        for adjust in (True, False)
+        for ignore in (True, False)
+    },
+    "around_keys_sort": _ordered(
+        lambda t, o: t.sort((i - i.mean()).abs(), k.rank("dense"), "g", descending=[True, False, False]).select(
+            "i", "k"
+        )
+    ),
+    "around_keys_group": Case(
+        lambda t, o: t.group_by(run=k.is_null().cum_sum(), half=i.rank("dense") > 9, g="g").agg(i.sum(), pl.len())
+    ),
+    "around_keys_group_ordered": _ordered(
+        lambda t, o: t.group_by((k != k.shift(1)).cum_sum(), maintain_order=True).agg(g.first(), pl.len())
+    ),
+    "around_keys_after": Case(
+        lambda t, o: (
+            t.with_columns(i.cum_sum() - i.min()).filter(i > 0).group_by(i.rank("dense")).agg(pl.len(), g.max())
+        )
+    ),
+    "around_keys_top": Case(lambda t, o: t.select("i", "k").top_k(7, by=[(i - i.median()).abs(), k, i])),
     "around_rank_of": _ordered(lambda t, o: t.filter((i - i.mean()).abs().rank("ordinal") <= 20).select("i", "g")),
     "around_rank_part": _ordered(
         lambda t, o: t.with_columns(part=k.rank("max") / k.count(), row=pl.int_range(pl.len()))

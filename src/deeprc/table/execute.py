@@ -27,6 +27,7 @@ from deeprc.table.operators.rows import (
     run_slice,
     run_top_k,
 )
+from deeprc.table.operators.smoothing import run_smoothed
 from deeprc.table.operators.sort import run_sort
 from deeprc.table.operators.times import run_in_time, run_time_windows
 from deeprc.table.operators.unique import run_unique
@@ -56,6 +57,7 @@ from deeprc.table.plan_windows import (
     Numbered,
     Ranked,
     Scalars,
+    Smoothed,
     TimeWindows,
 )
 from deeprc.table.pushdown import optimised, uses
@@ -148,6 +150,7 @@ _OPERATORS: dict[type[Node], Callable[[Any, Execution], Stage]] = {
     Ranked: run_ranked,
     Interpolated: run_interpolated,
     Numbered: run_numbered,
+    Smoothed: run_smoothed,
     InTime: run_in_time,
     TimeWindows: run_time_windows,
 }

@@ -183,3 +183,15 @@ class TimeWindows(Rows):
 def _in_words(duration: Any) -> str:
     words = parse_as_duration_string(duration)
     return "0ns" if words is None else words
+
+
+@dataclass(frozen=True, eq=False)
+class Smoothed(Around):
+    """Exponentially weighted means."""
+
+    @property
+    def moves(self) -> str:
+        return "one row a rank to all ranks"
+
+    def label(self) -> str:
+        return f"WEIGHTED MEANS {self._listed}"

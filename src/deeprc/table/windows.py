@@ -1,7 +1,7 @@
 """Expressions that look at other rows, taken apart: what looks around becomes columns, the rest is row-wise.
 
 `x - x.mean()` is an aggregate in every row and a row-wise difference; `x.sum().over("g").shift(1)` is a window
-by key, then one of nearby rows. Each kind has its own exchange. What is of no known kind, as `x.ewm_mean()`,
+by key, then one of nearby rows. Each kind has its own exchange. What is of no known kind, as `x.ewm_std()`,
 goes to rank 0 as it is.
 """
 
@@ -27,8 +27,8 @@ from deeprc.table.expressions import (
     splits,
     tree,
 )
-from deeprc.table.plan import Filter, Node, Select, WithColumns
-from deeprc.table.plan_rows import with_inputs_of
+from deeprc.table.plan import Filter, GroupBy, Node, Select, Sort, WithColumns
+from deeprc.table.plan_rows import TopK, with_inputs_of
 from deeprc.table.plan_windows import (
     Around,
     ByKey,
@@ -39,6 +39,7 @@ from deeprc.table.plan_windows import (
     Numbered,
     Ranked,
     Scalars,
+    Smoothed,
 )
 from deeprc.table.spelling import on_operand, spelled_out
 
@@ -60,6 +61,8 @@ def lowered(plan: Node) -> Node:
             inputs = tuple(lower(source) for source in node.inputs)
             over = node if inputs == node.inputs else replace(node, **with_inputs_of(node, inputs))
             # The original is kept beside the result: an id is only an id while its object lives.
+            if isinstance(over, GroupBy | Sort | TopK):
+                over = _with_own_keys(over)
             done[id(node)] = (node, _apart(over) if isinstance(over, Filter | Select | WithColumns) else over)
         return done[id(node)][1]
 
@@ -86,6 +89,29 @@ def _apart(step: Filter | Select | WithColumns) -> Node:
         return _of_schema(Select(node, tuple(pl.col(name) for name in step.schema)), step)
     except (_AsAWhole, pl.exceptions.PolarsError):
         return step
+
+
+def _with_own_keys(node: GroupBy | Sort | TopK) -> Node:
+    """Keys that look around become columns first, so that each row has its own."""
+    keys = node.keys if isinstance(node, GroupBy) else node.by
+    schema = node.input.schema
+    around = [key for key in keys if not row_wise(tree(key), schema)]
+    reads = keys if not isinstance(node, GroupBy) else (*keys, *node.aggs)
+    if not around or any(is_scalar(key) or not key.meta.is_length_preserving() for key in around):
+        return node
+    if any(reads_by_selector(tree(item)) for item in reads):
+        return node
+    names = [f"__key{index}" for index in range(len(around))]
+    columns = tuple(key.alias(name) for key, name in zip(around, names, strict=True))
+    below = _apart(WithColumns(node.input, columns))
+    found = iter(names)
+    own = tuple(
+        key if row_wise(tree(key), schema) else pl.col(next(found)).alias(key.meta.output_name()) for key in keys
+    )
+    if isinstance(node, GroupBy):
+        return _of_schema(replace(node, input=below, keys=own), node)
+    ordered = replace(node, input=below, by=own)
+    return _of_schema(Select(ordered, tuple(pl.col(name) for name in node.schema)), node)
 
 
 def _of_schema(node: Node, original: Node) -> Node:
@@ -220,6 +246,9 @@ class _Windows:
             numbers = kind(options) == "IntRange" and options["IntRange"]["step"] == 1
             from_zero = numbers and _integer(function["input"][0]) == 0 and function["input"][1] == "Len"
             return self._new(node, Numbered, "numbered") if from_zero else None
+        if name == "EwmMean":
+            over = {"Function": {**function, "input": [self.rewrite(function["input"][0])]}}
+            return self._new(over, Smoothed, "smoothed")
         if name == "RollingExprBy":
             over = {"Function": {**function, "input": [self.rewrite(child) for child in function["input"]]}}
             window = _duration(options["options"]["window_size"])
