@@ -9,7 +9,7 @@ import pytest
 from polars import selectors as cs
 
 from deeprc.table.decompose import decompose
-from deeprc.table.expressions import as_expressions, is_row_wise, root_columns
+from deeprc.table.expressions import as_expressions, is_row_wise, one_by_one, root_columns
 from tests.table.data import SCHEMA
 
 x, g = pl.col("x"), pl.col("g")
@@ -109,3 +109,16 @@ def test_arguments_read_as_polars_reads_them() -> None:
     """Strings are columns, other values literals, lists are flat, names are aliases."""
     given = as_expressions(["a", ["b", pl.col("c")], 1], {"d": "a"})
     assert [expression.meta.output_name() for expression in given] == ["a", "b", "c", "literal", "d"]
+
+
+def test_several_named_columns_are_taken_one_by_one() -> None:
+    """So that each aggregate can begin before the exchange; a pattern depends on the table and stays whole."""
+    for several, single in (
+        (pl.col("a", "b").mean(), [pl.col("a").mean(), pl.col("b").mean()]),
+        ((pl.col("a", "b") * 2).sum().name.suffix("_x"), [(pl.col(n) * 2).sum().name.suffix("_x") for n in "ab"]),
+        (pl.all().sum(), [pl.all().sum()]),
+        (pl.col("a", "b").sum() + pl.col("c", "d").sum(), [pl.col("a", "b").sum() + pl.col("c", "d").sum()]),
+    ):
+        found = one_by_one(several)
+        assert len(found) == len(single)
+        assert all(one.meta.eq(other) for one, other in zip(found, single, strict=True))

@@ -193,6 +193,18 @@ def reads_by_selector(node: Tree) -> bool:
     return '"Selector"' in text or '"Opaque"' in text
 
 
+def one_by_one(expression: pl.Expr) -> list[pl.Expr]:
+    """`pl.col("a", "b").mean()` as the mean of a and that of b, which can be told apart; any other as it is."""
+    node = tree(expression)
+    text = json.dumps(node)
+    chosen = re.findall(r'\{"Selector": (\{"ByName": \{"names": \[[^][]*\], "strict": true\}\})\}', text)
+    if len(chosen) != 1 or text.count('"Selector"') != 1 or is_abridged(node):
+        return [expression]
+    columns = json.loads(chosen[0])["ByName"]["names"]
+    parts = [text.replace(f'{{"Selector": {chosen[0]}}}', json.dumps({"Column": name})) for name in columns]
+    return [from_tree(json.loads(part)) for part in parts]
+
+
 def is_abridged(node: Tree) -> bool:
     """Whether bytes were left out, so that the tree can't be made an expression again."""
     return f'"{_LEFT_OUT}"' in json.dumps(node)

@@ -11,7 +11,7 @@ from polars._typing import QuantileMethod
 
 from deeprc.errors import SpecError
 from deeprc.table import plan
-from deeprc.table.expressions import as_expressions, is_row_wise
+from deeprc.table.expressions import as_expressions, is_row_wise, one_by_one
 from deeprc.table.methods.planned import PlannedT
 from deeprc.table.plan_rows import Keyed
 from deeprc.table.plan_windows import TimeWindows
@@ -27,7 +27,8 @@ class GroupBy(Generic[PlannedT]):
 
     def agg(self, *exprs: Any, **named: Any) -> PlannedT:
         """Aggregate each group with any Polars expressions, exactly."""
-        node = plan.GroupBy(self.table.node, self.keys, as_expressions(exprs, named), self.maintain_order)
+        single = tuple(one for several in as_expressions(exprs, named) for one in one_by_one(several))
+        node = plan.GroupBy(self.table.node, self.keys, single, self.maintain_order)
         return self.table._next("group_by.agg", node)
 
     def len(self, name: str = "len") -> PlannedT:
