@@ -132,10 +132,14 @@ def connect(rendezvous: Rendezvous) -> MpiCommunicator:
     except ImportError as error:
         raise MissingDependencyError("comm='mpi' needs mpi4py and an MPI library: pip install 'deeprc[mpi]'") from error
     world = MPI.COMM_WORLD
-    if world.Get_size() != rendezvous.size or world.Get_rank() != rendezvous.rank:
+    size, rank = world.Get_size(), world.Get_rank()
+    if size != rendezvous.size or rank != rendezvous.rank:
+        if size == 1:
+            # Else it leaves its shared memory behind when it is ended.
+            MPI.Finalize()
         raise MpiWorldError(
             f"task {rendezvous.task!r}: rank {rendezvous.rank} of {rendezvous.size} finds itself as rank "
-            f"{world.Get_rank()} of an MPI world of {world.Get_size()}; `deeprc doctor` checks the MPI library"
+            f"{rank} of an MPI world of {size}; `deeprc doctor` checks the MPI library"
         )
     if not _ending:
         _ending.append(world.Dup())

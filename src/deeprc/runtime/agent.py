@@ -66,8 +66,8 @@ from deeprc.runtime.wire import read_connection
 
 # After a rank's exception, how long to wait whether a peer's death was the cause.
 _BLAME_GRACE_S = 0.1
-# Between a closed channel and the exit status that explains it.
-_EXIT_GRACE_S = 0.5
+# Between a closed channel and the exit status that explains it, on a machine that is busy.
+_EXIT_GRACE_S = 3.0
 _MEMORY_GROWTH_BYTES = 1 << 30
 # While tasks wait here for cores, what happens within this time is told in one message; so is the beginning of a task
 # together with its end, if that comes as soon.

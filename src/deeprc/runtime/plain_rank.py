@@ -1,48 +1,47 @@
-"""A rank that an MPI library's own launcher has started: `python -m deeprc.runtime.plain_rank SOCKET RUN_DIRECTORY`."""
+"""Keeps one rank of an MPI world that the library's own launcher has started.
+
+`python -m deeprc.runtime.plain_rank SOCKET RUN_DIRECTORY`
+
+The rank is forked from here, as from a zygote: so the agent is told how it ended, whatever the launcher makes of that,
+and what it has started ends with it, with the agent, and with the agent's lease.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
-import threading
-import time
 from pathlib import Path
 
-from deeprc.runtime.channel import RankChannel
-from deeprc.runtime.lease import left_s
-from deeprc.runtime.liveness import HEARTBEAT_S
-from deeprc.runtime.rank import serve
-from deeprc.runtime.zygote import die_with_parent
+from deeprc.runtime.zygote import die_with_parent, forked, serve
 
 # Where MPICH, Open MPI and PMIx launchers tell a process its rank.
 _RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 
 
 def main() -> None:
-    """Get channel and log from the agent, then serve until it hangs up."""
-    die_with_parent()
+    """Join the agent, then start a rank when asked and keep it until the agent hangs up."""
+    die_with_parent(signal.SIGTERM)
     rank = int(next(os.environ[name] for name in _RANK_VARIABLES if name in os.environ))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as agent:
-        agent.connect(sys.argv[1])
-        agent.send(json.dumps({"rank": rank, "pid": os.getpid()}).encode())
-        _, (channel, log, lease), _, _ = socket.recv_fds(agent, 16, 3)
-    threading.Thread(target=_end_with, args=(lease,), daemon=True).start()
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    serve(RankChannel(channel), Path(sys.argv[2]))
-    # MPI's exit handler would wait for peers that may be dead.
-    os._exit(0)
+    agent = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    agent.connect(sys.argv[1])
+    agent.send(json.dumps({"rank": rank}).encode())
+    _, (lease,), _, _ = socket.recv_fds(agent, 16, 1)
+    serve(agent, lease, sys.argv[2], forked, clean=lambda: _remove_folders(Path(sys.argv[1]).parent))
 
 
-def _end_with(lease: int) -> None:
-    """End this rank and what it has started when the agent's lease is over: no zygote watches over it."""
-    left = left_s(lease)
-    while left() > 0:
-        time.sleep(min(left(), HEARTBEAT_S))
-    os.killpg(os.getpgrp(), signal.SIGKILL)
+def _remove_folders(folder: Path) -> None:
+    """Remove the world's folders: the agent, whose part that is, may have been killed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(shared_memory_folder(folder), ignore_errors=True)
+
+
+def shared_memory_folder(folder: Path) -> Path:
+    """Where the MPI library keeps the shared memory of a world whose socket is in `folder`."""
+    return Path("/dev/shm") / folder.name
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """An MPI world started by the library's own mpiexec or the site's launcher: for what `PmiServer` cannot serve.
 
-It starts a plain interpreter for each rank, which asks the agent for its channel and log over a socket in a
-private folder, and serves like any other rank. When one dies mpiexec ends all, so that an error may name a peer.
+It starts a keeper for each rank (`plain_rank`), which joins the agent over a socket in a private folder, is asked for a
+rank that holds its channel and log, and says how that ended.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deeprc.runtime.loop import Loop
+from deeprc.runtime.plain_rank import shared_memory_folder
 
 # Open MPI refuses to run as root, and more ranks than cores, unless told.
 _PERMISSIONS = {
@@ -27,7 +29,9 @@ _PERMISSIONS = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
 }
-_HELLO_BYTES = 4096
+_MESSAGE_BYTES = 4096
+# Its keepers hang up first, and then it has nothing left to do.
+_END_S = 3.0
 
 
 def mpiexec() -> str | None:
@@ -48,62 +52,96 @@ def launcher(ranks: int) -> list[str] | None:
 
 
 class PlainWorld:
-    """mpiexec and the ranks it starts. `on_pid(rank, pid)` is called as each of them reports."""
+    """mpiexec and the keepers it starts, one for each rank.
 
-    def __init__(self, loop: Loop, lease: int, run_directory: Path, on_pid: Callable[[int, int], None]) -> None:
+    `on_pid(rank, pid)` is called as each rank is started, `on_exit(pid, code)` when one has ended.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        lease: int,
+        run_directory: Path,
+        on_pid: Callable[[int, int], None],
+        on_exit: Callable[[int, int], None],
+    ) -> None:
         self._loop = loop
         self._lease = lease
         self._run_directory = run_directory
-        self._on_pid = on_pid
+        self._on_pid, self._on_exit = on_pid, on_exit
         self._descriptors: dict[int, tuple[int, int]] = {}
+        self._keepers: list[socket.socket] = []
         self._process: subprocess.Popen[bytes] | None = None
         # Not in the run directory: a socket's path may have 107 characters at most.
-        self._folder = Path(tempfile.mkdtemp(prefix="deeprc-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="deeprc-mpi-"))
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(str(self._folder / "agent"))
         self._listener.listen()
         loop.watch(self._listener.fileno(), self._welcome)
 
     def expect(self, rank: int, channel: int, log: int) -> None:
-        """Keep copies of what a rank will ask for."""
+        """Keep copies of what a rank will hold."""
         self._descriptors[rank] = (os.dup(channel), os.dup(log))
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start mpiexec for all ranks that are expected."""
         ranks = len(self._descriptors)
-        start_ranks = launcher(ranks) or ["mpiexec", "-n", str(ranks)]
-        rank_command = [sys.executable, "-m", "deeprc.runtime.plain_rank", str(self._folder / "agent")]
+        start_keepers = launcher(ranks) or ["mpiexec", "-n", str(ranks)]
+        keeper = [sys.executable, "-m", "deeprc.runtime.plain_rank", str(self._folder / "agent")]
+        shared_memory = shared_memory_folder(self._folder)
+        shared_memory.mkdir(mode=0o700)
+        # Open MPI's own and that of UCX below it: killed ranks leave theirs behind.
+        places = dict.fromkeys(("OMPI_MCA_btl_sm_backing_directory", "UCX_POSIX_DIR"), str(shared_memory))
         with (self._run_directory / "logs" / "mpiexec.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*start_ranks, *rank_command, str(self._run_directory)],
+                [*start_keepers, *keeper, str(self._run_directory)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**environment, **_PERMISSIONS, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**environment, **_PERMISSIONS, **places, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 start_new_session=True,
             )
 
     def close(self) -> None:
-        """End mpiexec; its ranks are ended by whoever holds their process ids."""
+        """End the keepers, with them their ranks, and then mpiexec."""
+        for keeper in self._keepers:
+            self._let_go(keeper)
         self._stop_listening()
-        if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
         if self._process is not None:
-            self._process.wait()
+            # Beside the loop: a launcher takes its time to clean up.
+            threading.Thread(target=_end_launcher, args=(self._process, self._folder)).start()
             self._process = None
 
     def _welcome(self) -> None:
-        connection, _ = self._listener.accept()
-        with connection:
-            connection.settimeout(5)
-            hello = json.loads(connection.recv(_HELLO_BYTES))
-            descriptors = self._descriptors.pop(hello["rank"])
-            socket.send_fds(connection, [b"serve"], [*descriptors, self._lease])
+        keeper, _ = self._listener.accept()
+        keeper.settimeout(5)
+        rank = json.loads(keeper.recv(_MESSAGE_BYTES))["rank"]
+        socket.send_fds(keeper, [b"lease"], [self._lease])
+        descriptors = self._descriptors.pop(rank)
+        socket.send_fds(keeper, [json.dumps({"op": "start", "id": rank, "env": {}}).encode()], list(descriptors))
         for descriptor in descriptors:
             os.close(descriptor)
-        self._on_pid(hello["rank"], hello["pid"])
+        self._keepers.append(keeper)
+        self._loop.watch(keeper.fileno(), lambda: self._hear(keeper))
         if not self._descriptors:
             self._stop_listening()
+
+    def _hear(self, keeper: socket.socket) -> None:
+        message = keeper.recv(_MESSAGE_BYTES)
+        told = json.loads(message) if message else {}
+        if "started" in told:
+            self._on_pid(told["started"], told["pid"])
+        elif "exited" in told:
+            self._on_exit(told["exited"], told["code"])
+        else:
+            # Ended by its launcher: the rank's channel is closed too.
+            self._let_go(keeper)
+            self._keepers.remove(keeper)
+
+    def _let_go(self, keeper: socket.socket) -> None:
+        if keeper.fileno() >= 0:
+            self._loop.unwatch(keeper.fileno())
+            keeper.close()
 
     def _stop_listening(self) -> None:
         for descriptors in self._descriptors.values():
@@ -114,3 +152,13 @@ class PlainWorld:
             self._loop.unwatch(self._listener.fileno())
             self._listener.close()
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _end_launcher(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """End mpiexec, in good order if it can: killed, it would leave its own files behind."""
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    shutil.rmtree(shared_memory_folder(folder), ignore_errors=True)

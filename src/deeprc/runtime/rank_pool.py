@@ -173,7 +173,11 @@ class RankPool:
             return [self._start(profile, served, rank) for rank in range(size)]
         ranks: list[RankProcess] = []
         world = PlainWorld(
-            self._loop, self._lease, self._run_directory, lambda rank, pid: self._pid_known(ranks[rank], pid)
+            self._loop,
+            self._lease,
+            self._run_directory,
+            on_pid=lambda rank, pid: self._pid_known(ranks[rank], pid),
+            on_exit=self._exited,
         )
         ranks += [self._start(profile, world, rank) for rank in range(size)]
         world.start(rank_environment(profile, self._network))

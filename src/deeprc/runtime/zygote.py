@@ -51,7 +51,7 @@ def main() -> None:
     seconds = time.perf_counter() - started
     problem = _fork_problem()
     _send(control, ready=True, import_seconds=seconds, failed=failed, unsafe=problem)
-    _serve(control, int(sys.argv[2]), settings["run_directory"], _forked if problem is None else _spawned)
+    serve(control, int(sys.argv[2]), settings["run_directory"], forked if problem is None else _spawned)
 
 
 def _import_ranks_own() -> None:
@@ -74,14 +74,19 @@ def import_all(modules: list[str]) -> dict[str, str]:
 Start = Callable[[dict[str, Any], list[int], socket.socket, str], int]
 
 
-def _serve(control: socket.socket, lease: int, run_directory: str, start: Start) -> None:
-    """Start ranks on request, report exits, until the agent closes its end or dies, or its lease is over."""
+def serve(
+    control: socket.socket, lease: int, run_directory: str, start: Start, clean: Callable[[], None] = lambda: None
+) -> None:
+    """Start ranks on request, report exits, until the agent closes its end or dies, or its lease is over.
+
+    `clean` is called in the end, once no rank is left.
+    """
     adopt_orphans()
     # What an import has started is no rank's.
     household = set(children(os.getpid()))
     ranks: set[int] = set()
-    signal.signal(signal.SIGTERM, lambda *_: _end_all(ranks))
-    call_when_over(lease, lambda: _end_all(ranks))
+    signal.signal(signal.SIGTERM, lambda *_: _end_all(clean))
+    call_when_over(lease, lambda: _end_all(clean))
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -94,7 +99,7 @@ def _serve(control: socket.socket, lease: int, run_directory: str, start: Start)
         if control.fileno() in readable:
             message, descriptors, _, _ = socket.recv_fds(control, _MAX_MESSAGE_BYTES, 8)
             if not message:
-                _end_all(ranks)
+                _end_all(clean)
             request = json.loads(message)
             if request["op"] == "import":
                 import_all(request["modules"])
@@ -106,7 +111,7 @@ def _serve(control: socket.socket, lease: int, run_directory: str, start: Start)
             _send(control, started=request["id"], pid=pid)
 
 
-def _forked(request: dict[str, Any], descriptors: list[int], control: socket.socket, run_directory: str) -> int:
+def forked(request: dict[str, Any], descriptors: list[int], control: socket.socket, run_directory: str) -> int:
     """Fork a rank, which never returns from here."""
     pid = os.fork()
     if pid == 0:
@@ -194,7 +199,7 @@ def _report_exits(control: socket.socket, ranks: set[int], household: set[int]) 
         os.kill(orphan, signal.SIGKILL)
 
 
-def _end_all(ranks: set[int]) -> NoReturn:
+def _end_all(clean: Callable[[], None]) -> NoReturn:
     """End every rank with all that it started, then this process."""
     while family := descendants(os.getpid()):
         for pid in family:
@@ -204,6 +209,7 @@ def _end_all(ranks: set[int]) -> NoReturn:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 continue
+    clean()
     os._exit(0)
 
 
