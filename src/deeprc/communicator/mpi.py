@@ -132,14 +132,10 @@ def connect(rendezvous: Rendezvous) -> MpiCommunicator:
     except ImportError as error:
         raise MissingDependencyError("comm='mpi' needs mpi4py and an MPI library: pip install 'deeprc[mpi]'") from error
     world = MPI.COMM_WORLD
-    size, rank = world.Get_size(), world.Get_rank()
-    if size != rendezvous.size or rank != rendezvous.rank:
-        if size == 1:
-            # Else it leaves its shared memory behind when it is ended.
-            MPI.Finalize()
+    if world.Get_size() != rendezvous.size or world.Get_rank() != rendezvous.rank:
         raise MpiWorldError(
             f"task {rendezvous.task!r}: rank {rendezvous.rank} of {rendezvous.size} finds itself as rank "
-            f"{rank} of an MPI world of {size}; `deeprc doctor` checks the MPI library"
+            f"{world.Get_rank()} of an MPI world of {world.Get_size()}; `deeprc doctor` checks the MPI library"
         )
     if not _ending:
         _ending.append(world.Dup())

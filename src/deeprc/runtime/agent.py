@@ -325,7 +325,7 @@ class Agent:
                 if gang.order.spans_nodes:
                     self._wire.send(GangShares(gang.order.task, gang.order.attempt, message.value))
                 self._share(gang, message.value)
-            case RankRaised(error="MpiWorldError") if gang and self._may_start_plainly(gang):
+            case RankRaised(error="MpiWorldError") if gang and gang.may_start_plainly:
                 self._start_plainly(gang)
             case RankRaised() if gang:
                 gang.raised(process, message)
@@ -337,14 +337,12 @@ class Agent:
             if gang.rank_of(process) != 0:
                 self._tell(process, Shared(value))
 
-    def _may_start_plainly(self, gang: Gang) -> bool:
-        return not self._pool.plain_mpi and not gang.order.spans_nodes and launcher(1) is not None
-
     def _start_plainly(self, gang: Gang) -> None:
         """Begin again by the MPI library's own launcher: the library does not take our word for its world."""
+        if not self._pool.plain_mpi:
+            name = Path((launcher(1) or ["mpiexec"])[0]).name
+            self._record("warning", message=f"MPI ranks are started by {name}, seconds each: the MPI library needs it")
         self._pool.plain_mpi = True
-        name = Path((launcher(1) or ["mpiexec"])[0]).name
-        self._record("warning", message=f"MPI ranks are started by {name}, seconds each: the MPI library needs it")
         self._dissolve(gang)
         self._pool.retire(gang.ranks, reason="the MPI library needs its own launcher")
         self._start_gang(gang.order, gang.cores)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from deeprc.runtime.messages import Failure, RankRaised, RunGang
+from deeprc.runtime.plain_world import launcher
+from deeprc.runtime.pmi_server import PmiServer
 from deeprc.runtime.rank_memory import gibibytes
 from deeprc.runtime.rank_process import RankProcess, describe_exit
 from deeprc.runtime.whereabouts import RETURNED, Whereabouts, located, ranks_in_words
@@ -53,6 +55,12 @@ class Gang:
     @property
     def has_all_pids(self) -> bool:
         return all(rank.pid is not None for rank in self.ranks)
+
+    @property
+    def may_start_plainly(self) -> bool:
+        """Whether the MPI library's own launcher is still to be tried."""
+        served = isinstance(self.ranks[0].world, PmiServer)
+        return served and not self.order.spans_nodes and launcher(1) is not None
 
     @property
     def finished(self) -> bool:

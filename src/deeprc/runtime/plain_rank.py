@@ -1,6 +1,6 @@
 """Keeps one rank of an MPI world that the library's own launcher has started.
 
-`python -m deeprc.runtime.plain_rank SOCKET RUN_DIRECTORY`
+`python -m deeprc.runtime.plain_rank SOCKET RUN_DIRECTORY SHARED_MEMORY`
 
 The rank is forked from here, as from a zygote: so the agent is told how it ended, whatever the launcher makes of that,
 and what it has started ends with it, with the agent, and with the agent's lease.
@@ -30,18 +30,13 @@ def main() -> None:
     agent.connect(sys.argv[1])
     agent.send(json.dumps({"rank": rank}).encode())
     _, (lease,), _, _ = socket.recv_fds(agent, 16, 1)
-    serve(agent, lease, sys.argv[2], forked, clean=lambda: _remove_folders(Path(sys.argv[1]).parent))
+    serve(agent, lease, sys.argv[2], forked, clean=lambda: _remove(Path(sys.argv[1]).parent, Path(sys.argv[3])))
 
 
-def _remove_folders(folder: Path) -> None:
+def _remove(*folders: Path) -> None:
     """Remove the world's folders: the agent, whose part that is, may have been killed."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(shared_memory_folder(folder), ignore_errors=True)
-
-
-def shared_memory_folder(folder: Path) -> Path:
-    """Where the MPI library keeps the shared memory of a world whose socket is in `folder`."""
-    return Path("/dev/shm") / folder.name
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

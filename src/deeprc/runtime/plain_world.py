@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deeprc.runtime.loop import Loop
-from deeprc.runtime.plain_rank import shared_memory_folder
 
 # Open MPI refuses to run as root, and more ranks than cores, unless told.
 _PERMISSIONS = {
@@ -51,6 +50,12 @@ def launcher(ranks: int) -> list[str] | None:
     return [found, "-n", str(ranks)] if found else None
 
 
+def new_shared_memory_folder() -> Path:
+    """A private folder for the shared memory of MPI libraries that can be told where to keep it."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    return Path(tempfile.mkdtemp(prefix="deeprc-mpi-", dir=place))
+
+
 class PlainWorld:
     """mpiexec and the keepers it starts, one for each rank.
 
@@ -72,6 +77,7 @@ class PlainWorld:
         self._descriptors: dict[int, tuple[int, int]] = {}
         self._keepers: list[socket.socket] = []
         self._process: subprocess.Popen[bytes] | None = None
+        self.shared_memory = new_shared_memory_folder()
         # Not in the run directory: a socket's path may have 107 characters at most.
         self._folder = Path(tempfile.mkdtemp(prefix="deeprc-mpi-"))
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -87,18 +93,15 @@ class PlainWorld:
         """Start mpiexec for all ranks that are expected."""
         ranks = len(self._descriptors)
         start_keepers = launcher(ranks) or ["mpiexec", "-n", str(ranks)]
-        keeper = [sys.executable, "-m", "deeprc.runtime.plain_rank", str(self._folder / "agent")]
-        shared_memory = shared_memory_folder(self._folder)
-        shared_memory.mkdir(mode=0o700)
-        # Open MPI's own and that of UCX below it: killed ranks leave theirs behind.
-        places = dict.fromkeys(("OMPI_MCA_btl_sm_backing_directory", "UCX_POSIX_DIR"), str(shared_memory))
+        arguments = map(str, (self._folder / "agent", self._run_directory, self.shared_memory))
+        keeper = [sys.executable, "-m", "deeprc.runtime.plain_rank", *arguments]
         with (self._run_directory / "logs" / "mpiexec.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*start_keepers, *keeper, str(self._run_directory)],
+                [*start_keepers, *keeper],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**environment, **_PERMISSIONS, **places, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**environment, **_PERMISSIONS, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 start_new_session=True,
             )
 
@@ -109,7 +112,7 @@ class PlainWorld:
         self._stop_listening()
         if self._process is not None:
             # Beside the loop: a launcher takes its time to clean up.
-            threading.Thread(target=_end_launcher, args=(self._process, self._folder)).start()
+            threading.Thread(target=_end_launcher, args=(self._process, self.shared_memory)).start()
             self._process = None
 
     def _welcome(self) -> None:
@@ -154,11 +157,11 @@ class PlainWorld:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _end_launcher(process: subprocess.Popen[bytes], folder: Path) -> None:
+def _end_launcher(process: subprocess.Popen[bytes], shared_memory: Path) -> None:
     """End mpiexec, in good order if it can: killed, it would leave its own files behind."""
     try:
         process.wait(_END_S)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    shutil.rmtree(shared_memory_folder(folder), ignore_errors=True)
+    shutil.rmtree(shared_memory, ignore_errors=True)

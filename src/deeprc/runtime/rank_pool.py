@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import socket
 from collections import defaultdict
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from deeprc.runtime.channel import Channel
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import Profile, RunGang
 from deeprc.runtime.network import network_environment, spanning_environment
-from deeprc.runtime.plain_world import PlainWorld
+from deeprc.runtime.plain_world import PlainWorld, new_shared_memory_folder
 from deeprc.runtime.pmi import PmiWorld
 from deeprc.runtime.pmi_server import PmiServer
 from deeprc.runtime.rank_process import RankProcess, kill_process
@@ -63,6 +64,7 @@ class RankPool:
         self._on_fence = on_fence
         # Whether MPI worlds are started by the library's mpiexec; set once serving them has been seen to fail.
         self.plain_mpi = os.environ.get("DEEPRC_MPI_START") == "plain"
+        self._shared_memory: Path | None = None
         self._zygotes: dict[Profile, ZygoteProcess] = {}
         self._ranks: dict[int, RankProcess] = {}
         self._idle: dict[Profile, list[RankProcess]] = defaultdict(list)
@@ -75,8 +77,17 @@ class RankPool:
         zygote = self._zygotes.get(profile)
         if zygote is None:
             log = self._log("zygote", f"{profile.family}-{profile.threads}")
+            self._shared_memory = self._shared_memory or new_shared_memory_folder()
             zygote = ZygoteProcess(
-                self._loop, self._lease, profile, modules, self._run_directory, log, self._network, self._hear_zygote
+                self._loop,
+                self._lease,
+                profile,
+                modules,
+                self._run_directory,
+                log,
+                self._network,
+                self._shared_memory,
+                self._hear_zygote,
             )
             self._zygotes[profile] = zygote
         else:
@@ -156,6 +167,8 @@ class RankPool:
             self._forget(rank)
         for zygote in self._zygotes.values():
             zygote.close()
+        if self._shared_memory is not None:
+            shutil.rmtree(self._shared_memory, ignore_errors=True)
 
     def _start_part(self, order: RunGang) -> list[RankProcess]:
         """Start the ranks here of a world that spans nodes."""
@@ -180,7 +193,7 @@ class RankPool:
             on_exit=self._exited,
         )
         ranks += [self._start(profile, world, rank) for rank in range(size)]
-        world.start(rank_environment(profile, self._network))
+        world.start(rank_environment(profile, self._network, world.shared_memory))
         return ranks
 
     def _start(self, profile: Profile, world: PmiServer | PlainWorld | None = None, world_rank: int = 0) -> RankProcess:

@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,7 +53,10 @@ def main() -> None:
     seconds = time.perf_counter() - started
     problem = _fork_problem()
     _send(control, ready=True, import_seconds=seconds, failed=failed, unsafe=problem)
-    serve(control, int(sys.argv[2]), settings["run_directory"], forked if problem is None else _spawned)
+    start = forked if problem is None else _spawned
+    # The agent's part, which may have been killed.
+    clean = partial(shutil.rmtree, settings["shared_memory"], ignore_errors=True)
+    serve(control, int(sys.argv[2]), settings["run_directory"], start, clean)
 
 
 def _import_ranks_own() -> None:

@@ -28,14 +28,18 @@ _THREAD_VARIABLES = (
 _ALLOCATOR = "_RJEM_MALLOC_CONF"
 
 
-def rank_environment(profile: Profile, network: dict[str, str]) -> dict[str, str]:
-    """The environment in which libraries are imported for ranks of a profile (`network_environment`)."""
+def rank_environment(profile: Profile, network: dict[str, str], shared_memory: Path) -> dict[str, str]:
+    """The environment in which libraries are imported for ranks of a profile (`network_environment`).
+
+    Open MPI and UCX keep their shared memory in the folder `shared_memory`: killed ranks leave theirs behind.
+    """
+    places = dict.fromkeys(("OMPI_MCA_btl_sm_backing_directory", "UCX_POSIX_DIR"), str(shared_memory))
     threads = dict.fromkeys(_THREAD_VARIABLES, str(profile.threads))
     defaults = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
     # Polars' memory in huge pages: with small ones a forked rank spends a third of a sort in page faults.
     defaults["POLARS_THP"] = "1"
     allocator = {_ALLOCATOR: _allocator_settings(profile.threads, os.environ.get(_ALLOCATOR, ""))}
-    return {**defaults, **os.environ, **threads, **allocator, **network, "PYTHONUNBUFFERED": "1"}
+    return {**defaults, **os.environ, **threads, **allocator, **network, **places, "PYTHONUNBUFFERED": "1"}
 
 
 def _allocator_settings(threads: int, given: str) -> str:
@@ -64,6 +68,7 @@ class ZygoteProcess:
         run_directory: Path,
         log: Path,
         network: dict[str, str],
+        shared_memory: Path,
         on_message: Callable[[ZygoteProcess, dict[str, Any]], None],
     ) -> None:
         self.profile = profile
@@ -80,10 +85,12 @@ class ZygoteProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=rank_environment(profile, network),
+                env=rank_environment(profile, network, shared_memory),
             )
         theirs.close()
-        self._send(path=sys.path, modules=list(modules), run_directory=str(run_directory))
+        self._send(
+            path=sys.path, modules=list(modules), run_directory=str(run_directory), shared_memory=str(shared_memory)
+        )
         loop.watch(self._control.fileno(), self._receive)
 
     def add_modules(self, modules: tuple[str, ...]) -> None:
