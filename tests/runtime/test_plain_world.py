@@ -17,13 +17,16 @@ import tests
 _SCRIPT = """
     import json, sys, time
     from pathlib import Path
+    import psutil
     import deeprc as rc
     from tests.runtime import faults, stuck_tasks
 
-    def shared_memory() -> set:
-        # Of these libraries; sessions of others on this machine make and remove theirs meanwhile.
-        names = ("deeprc-mpi-", "sm_segment", "ucx_shm")
-        return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(names)}
+    def used(comm: rc.Communicator) -> list:
+        # The MPI library, and where its shared memory is.
+        from mpi4py import MPI
+        comm.barrier()
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        return [MPI.Get_library_version(), sorted({line.split()[-1] for line in lines if " /dev/shm/" in line})]
 
     def ends(session: rc.Session) -> list:
         told = []
@@ -32,23 +35,21 @@ _SCRIPT = """
             told.append([error.rank, error.signal, error.exit_code, error.output.splitlines()[0]])
         return told
 
-    def left(family: list, before: set) -> list:
-        faults.wait_until(lambda: not any(faults.alive(process.pid) for process in family), timeout_s=20)
-        faults.wait_until(lambda: shared_memory() <= before, timeout_s=10)
-        return [str(process) for process in family if faults.alive(process.pid)] + sorted(shared_memory() - before)
+    def left(agent: psutil.Process, family: list) -> list:
+        def folders() -> list:
+            return [path.name for path in Path("/dev/shm").glob(f"deeprc-mpi-{agent.pid}-*")]
+        faults.wait_until(lambda: not any(faults.alive(process.pid) for process in family), timeout_s=30)
+        faults.wait_until(lambda: not folders(), timeout_s=10)
+        return [str(process) for process in family if faults.alive(process.pid)] + folders()
 
-    def library(comm: rc.Communicator) -> str:
-        from mpi4py import MPI
-        return MPI.Get_library_version()
-
-    before = shared_memory()
     with rc.Session(cores=3, run_dir=sys.argv[1] + "/run") as session:
-        version = session.submit(library, ranks=2, comm="mpi").result(timeout=120)
+        version, shared = session.submit(used, ranks=2, comm="mpi").result(timeout=120)
         told = ends(session)
         error = session.submit(stuck_tasks.one_leaves, "barrier", ranks=3, comm="mpi").exception(timeout=120)
         stuck = [type(error).__name__, error.whereabouts[0]]
-        family = faults.children_of(faults.agent_of(session).pid)
-    left_by_session = left(family, before)
+        agent = faults.agent_of(session)
+        family = [agent, *agent.children(recursive=True)]
+    left_by_session = left(agent, family)
 
     with rc.Session(cores=3, run_dir=sys.argv[1] + "/second") as session:
         future = session.submit(faults.announce_and_wait, sys.argv[1], ranks=3, comm="mpi")
@@ -57,7 +58,7 @@ _SCRIPT = """
         family = [agent, *agent.children(recursive=True)]
         agent.kill()
         lost = type(future.exception(timeout=30)).__name__
-    print(json.dumps([version, told, stuck, left_by_session, lost, left(family, before)]))
+    print(json.dumps([version, shared, told, stuck, left_by_session, lost, left(agent, family)]))
 """
 
 
@@ -84,8 +85,12 @@ def test_ends_are_told_and_nothing_is_left(tmp_path: Path, library: str) -> None
     command = [interpreter(library), str(script), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
-    version, told, stuck, left, lost, left_by_agent = json.loads(done.stdout)
+    version, shared, told, stuck, left, lost, left_by_agent = json.loads(done.stdout)
     assert ("Open MPI" in version) == (library == "openmpi")
+    if library == "openmpi":
+        # Not of its own choice: else killed ranks would leave it behind.
+        assert shared
+        assert all(path.startswith("/dev/shm/deeprc-mpi-") for path in shared)
     assert told == [
         [1, "SIGKILL", -9, "rank 1 was here"],
         [0, "SIGSEGV", -11, "rank 0 was here"],

@@ -53,7 +53,7 @@ def launcher(ranks: int) -> list[str] | None:
 def new_shared_memory_folder() -> Path:
     """A private folder for the shared memory of MPI libraries that can be told where to keep it."""
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    return Path(tempfile.mkdtemp(prefix="deeprc-mpi-", dir=place))
+    return Path(tempfile.mkdtemp(prefix=f"deeprc-mpi-{os.getpid()}-", dir=place))
 
 
 class PlainWorld:
