@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from deeprc.runtime.messages import Profile
@@ -12,7 +14,7 @@ def test_the_allocator_has_an_arena_a_thread(monkeypatch: pytest.MonkeyPatch) ->
     """After a fork memory is given back by arenas in use; what the driver's own Polars had set is overruled."""
     profile = Profile("tables", 3)
     monkeypatch.setenv("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:1000")
-    settings = rank_environment(profile, {})["_RJEM_MALLOC_CONF"].split(",")
+    settings = rank_environment(profile, {}, Path("/dev/shm"))["_RJEM_MALLOC_CONF"].split(",")
     assert settings[-2:] == ["narenas:3", "muzzy_decay_ms:0"]
 
 
@@ -20,5 +22,5 @@ def test_settings_of_the_user_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """A number of arenas, and small pages, can be asked for."""
     monkeypatch.setenv("_RJEM_MALLOC_CONF", "narenas:7")
     monkeypatch.setenv("POLARS_THP", "0")
-    environment = rank_environment(Profile("tables", 3), {})
+    environment = rank_environment(Profile("tables", 3), {}, Path("/dev/shm"))
     assert (environment["_RJEM_MALLOC_CONF"], environment["POLARS_THP"]) == ("narenas:7", "0")
