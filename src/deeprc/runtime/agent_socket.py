@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import zmq
 
@@ -14,6 +14,12 @@ from deeprc.runtime.loop import Loop
 from deeprc.runtime.wire import MOST_IN_A_FRAME, Connection, packed_frame, unpacked_frame
 
 Hear = Callable[[list[Any]], None]
+
+
+class Tell(Protocol):
+    """How the driver is told: at once if it is `urgent`, otherwise soon."""
+
+    def __call__(self, message: Any, *, urgent: bool = True) -> None: ...
 
 
 class AgentSocket:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from deeprc.runtime.messages import Failure, RankRaised, RunGang
+from deeprc.runtime.messages import Failure, RankPlace, RankRaised, RunGang
 from deeprc.runtime.plain_world import launcher
 from deeprc.runtime.pmi_server import PmiServer
 from deeprc.runtime.rank_memory import gibibytes
@@ -19,7 +19,7 @@ _HUNG_UP = ("closed by peer", "reset by peer", "roken pipe")
 
 @dataclass
 class Gang:
-    """State of one attempt on this node. Pure bookkeeping: the agent does the I/O.
+    """State of one attempt on this node. Pure bookkeeping: `Gangs` does the I/O.
 
     `ranks[i]` is the rank `numbers[i]` of the task; all numbers told to others are the task's.
     """
@@ -55,6 +55,20 @@ class Gang:
     @property
     def has_all_pids(self) -> bool:
         return all(rank.pid is not None for rank in self.ranks)
+
+    @property
+    def places(self) -> tuple[RankPlace, ...]:
+        """Where each of its ranks runs."""
+        return tuple(
+            RankPlace(rank, self.node, cores[0], process.pid or 0)
+            for rank, cores, process in zip(self.numbers, self.cores, self.ranks, strict=True)
+        )
+
+    @property
+    def gives_one_core(self) -> bool:
+        """Whether its end leaves room for a task that was sent ahead: one core, and nothing else that is counted."""
+        order = self.order
+        return order.layout == (1,) and len(self.cores[0]) == 1 and not order.gpus[0] and order.memory_bytes is None
 
     @property
     def may_start_plainly(self) -> bool:

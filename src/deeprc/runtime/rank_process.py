@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from deeprc.runtime.channel import Channel
 from deeprc.runtime.family import descendants
-from deeprc.runtime.messages import Profile
+from deeprc.runtime.messages import Profile, RankReturned, Shared, StopSoon
 from deeprc.runtime.plain_world import PlainWorld
 from deeprc.runtime.pmi_server import PmiServer
 from deeprc.runtime.rank_page import PageReader
@@ -17,6 +19,7 @@ from deeprc.runtime.told import Told
 
 _TAIL_BYTES = 4096
 _TAIL_LINES = 20
+_MEMORY_GROWTH_BYTES = 1 << 30
 
 
 @dataclass
@@ -49,6 +52,19 @@ class RankProcess:
             self.log_offset = self.log.stat().st_size
         except FileNotFoundError:
             self.log_offset = 0
+
+    def tell(self, message: tuple[Any, ...] | Shared | StopSoon) -> None:
+        """Send the rank an assignment, as a plain tuple, or what it is to know meanwhile."""
+        self.channel.send(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+
+    def returned(self, message: RankReturned) -> None:
+        """Note what it held when its function returned, and whether that spoils it for others."""
+        self.peak_bytes = max(self.peak_bytes, message.held_bytes)
+        self.held_at_first = self.held_at_first or message.held_bytes
+        if message.left_children:
+            self.unfit = "its task left processes behind"
+        elif message.held_bytes > self.held_at_first + _MEMORY_GROWTH_BYTES:
+            self.unfit = "its memory had grown by more than 1 GiB"
 
     def last_output(self) -> str:
         """The last lines this rank wrote since `begin_task`."""
