@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,26 +17,16 @@ from deeprc.errors import SessionClosedError, SpecError
 from deeprc.journal import JournalWriter, new_run_directory, read_run, write_json
 from deeprc.journal.durations import remembered_durations
 from deeprc.journal.environment import describe_environment
-from deeprc.journal.fingerprints import fingerprint_inputs
-from deeprc.runtime.backend import backend_for
-from deeprc.runtime.calls import pickle_arguments
 from deeprc.runtime.driver import Driver
 from deeprc.runtime.driver_socket import DriverSocket
 from deeprc.runtime.future import Future
 from deeprc.runtime.pilot import Allocation, Pilot, chosen_pilot
-from deeprc.runtime.prepared import Preparations, Prepared
-from deeprc.runtime.reuse import Reuse
-from deeprc.runtime.scheduler import Demand
-from deeprc.runtime.tasks import Task
+from deeprc.runtime.submissions import Submissions
 from deeprc.runtime.wire import forget_connection
 from deeprc.spec.arguments import fill
-from deeprc.spec.engine import PARAMETER, check_engine_argument, check_engine_call
-from deeprc.spec.imports import known_arguments
 from deeprc.spec.pipeline import Pipeline
-from deeprc.spec.task import Backend, Resources, TaskSpec
+from deeprc.spec.task import Backend, Resources
 
-# Arguments of these kinds name no input file.
-_NO_FILES = frozenset({int, float, complex, bool, bytes, type(None), Future})
 _DIRECTORIES = ("logs", "datasets", "results", "artifacts", "checkpoints")
 
 
@@ -89,16 +77,7 @@ class Session:
         self._started = time.time()
         self._pilot = chosen
         self._closed = False
-        self._lock = threading.Lock()
-        # Names that tasks were given; the others follow from the counters.
-        self._names: set[str] = set()
-        self._counters: dict[str, itertools.count[int]] = {}
-        self._counted: dict[str, int] = {}
-        self._specs: list[tuple[str, Prepared, list[str]]] = []
-        self._preparations = Preparations()
-        self._checked: set[Demand] = set()
-        self._fingerprinted: set[Path] = set()
-        self._durations = remembered_durations(self.run_directory.parent)
+        durations = remembered_durations(self.run_directory.parent)
         self._journal = JournalWriter(self.run_directory)
         socket = DriverSocket(zmq.Context.instance(), chosen.host(allocation), self.run_directory)
         try:
@@ -121,7 +100,9 @@ class Session:
         )
         for remark in chosen.remarks():
             self._driver.record("warning", message=remark)
-        self._reuse = self._new_reuse(earlier) if earlier or keep_results else None
+        self._submissions = Submissions(self._driver, self.run_directory, durations)
+        if earlier or keep_results:
+            self._submissions.keep_results(earlier)
         write_json(self.run_directory / "environment.json", describe_environment())
 
     def submit(
@@ -187,10 +168,9 @@ class Session:
         functions = pipeline.functions()
         calls = {task.name: functions[task.name] for task in pipeline.order()}
         for task in pipeline.tasks:
-            self._check(calls[task.name], task)
+            self._submissions.check(calls[task.name], task)
         write_json(self.run_directory / "spec.json", pipeline.plain())
-        if self._reuse is None:
-            self._reuse = self._new_reuse(None)
+        self._submissions.keep_results()
         futures: dict[str, Future] = {}
         for task in pipeline.order():
             args, kwargs = fill((task.args, task.kwargs), futures.__getitem__)
@@ -226,8 +206,7 @@ class Session:
         for future in self._driver.unfinished():
             self._driver.cancel(future.task, "the session was closed")
         outcome = status or self._outcome()
-        if self._reuse is not None:
-            self._reuse.close()
+        self._submissions.close()
         self._driver.record("run.finished", status=outcome, seconds=round(time.time() - self._started, 3))
         self._driver.close()
         self._pilot.close()
@@ -274,118 +253,12 @@ class Session:
     ) -> Future:
         if self._closed:
             raise SessionClosedError("this session has ended; submit inside its `with` block, or open another")
-        prepared = self._preparations.of(function, args, kwargs, resources)
-        _run_own_check(function, args, kwargs)
-        if prepared.takes_engine:
-            _check_engine(function, args, kwargs, resources)
-        demand = self._demand(resources)
-        pickled_function, needs = prepared.function(function)
-        arguments, more_needs = pickle_arguments(function, args, kwargs)
-        if more_needs:
-            needs = tuple(dict.fromkeys((*needs, *more_needs)))
-        with self._lock:
-            task_name = self._new_name(function, name)
-            future = Future(task_name, self._cancel)
-        needs_names = [need.task for need in needs]
-        described = {"task": task_name, "name": task_name, **prepared.described, "needs": needs_names}
-        if prepared.names_files or args or kwargs:
-            self._fingerprint(task_name, function, args, kwargs, defaults=prepared.names_files)
-        self._specs.append((task_name, prepared, needs_names))
-        reused = keep = None
-        if self._reuse is not None:
-            known = known_arguments(function, args, kwargs)
-            ranks = (resources.ranks, prepared.backend)
-            keep = self._reuse.keep
-            reused = self._reuse.look_up(task_name, function, (args, kwargs, known), tuple(needs_names), ranks)
-        self._driver.submit(
-            Task(
-                name=task_name,
-                function=pickled_function,
-                arguments=arguments,
-                needs=needs,
-                demand=demand,
-                backend=prepared.backend,
-                profile=prepared.profile,
-                modules=prepared.modules,
-                timeout_s=resources.timeout_s,
-                retries=resources.retries,
-                isolated=resources.isolated,
-                priority=resources.priority,
-                future=future,
-                expected_s=self._durations.get(task_name, 1.0),
-                described=described,
-                reused=reused,
-                keep=keep,
-            )
-        )
-        return future
-
-    def _new_reuse(self, earlier: Path | None) -> Reuse:
-        def warn(task: str, message: str) -> None:
-            self._driver.record("warning", task=task, message=message)
-
-        def note(event: dict[str, Any]) -> None:
-            if event["kind"] == "checkpoint":
-                reuse.note_checkpoint(event["task"])
-
-        reuse = Reuse(self.run_directory, earlier, warn)
-        self._driver.subscribe(note)
-        return reuse
-
-    def _cancel(self, task: str) -> None:
-        self._driver.cancel(task, "by request")
-
-    def _fingerprint(
-        self,
-        task: str,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        defaults: bool,
-    ) -> None:
-        """Take the fingerprints of files named in the arguments, beside the run."""
-        if defaults or not all(type(value) in _NO_FILES for value in (*args, *kwargs.values())):
-            known = known_arguments(function, args, kwargs)
-            fingerprint_inputs(task, known, self._fingerprinted, self._driver.record)
-
-    def _check(self, function: Callable[..., Any], task: TaskSpec) -> None:
-        """All that `_submit` would refuse, without submitting."""
-        self._demand(task.resources)
-        _run_own_check(function, task.args, task.kwargs)
-        backend_for(task.resources.comm, function, ranks=task.resources.ranks, gpus=task.resources.gpus)
-        check_engine_call(function, gpus=task.resources.gpus)
-        _check_engine(function, task.args, task.kwargs, task.resources)
-
-    def _demand(self, resources: Resources) -> Demand:
-        demand = _demand(resources)
-        if demand not in self._checked:
-            self._driver.check(demand)
-            self._checked.add(demand)
-        return demand
-
-    def _new_name(self, function: Callable[..., Any], name: str | None) -> str:
-        if name is not None:
-            if name in self._names or self._was_counted(name):
-                raise SpecError(f"this session already has a task {name!r}; names are unique: choose another")
-            self._names.add(TaskSpec(name=name, function="checked:name").name)
-            return name
-        base = getattr(function, "__name__", "task").strip("<>")
-        counter = self._counters.setdefault(base, itertools.count(1))
-        while (candidate := base if (number := next(counter)) == 1 else f"{base}-{number}") in self._names:
-            continue
-        self._counted[base] = number
-        return candidate
-
-    def _was_counted(self, name: str) -> bool:
-        """Whether a task without a name of its own has got this one."""
-        base, _, number = name.rpartition("-")
-        return name in self._counted or (number.isdecimal() and 1 < int(number) <= self._counted.get(base, 0))
+        return self._submissions.submit(function, args, kwargs, resources, name)
 
     def _write_spec(self) -> None:
         path = self.run_directory / "spec.json"
         if not path.exists():
-            tasks = [_plain(*spec) for spec in self._specs]
+            tasks = self._submissions.plain()
             # No room for it: then there is none for the journal either, which says so.
             with contextlib.suppress(OSError):
                 write_json(path, {"tasks": tasks})
@@ -395,35 +268,6 @@ class Session:
 def _resources(**options: Any) -> Resources:
     """Options of `submit`, checked once for all tasks that have the same."""
     return Resources(**options)
-
-
-@functools.lru_cache(maxsize=1024)
-def _demand(resources: Resources) -> Demand:
-    return Demand(resources.ranks, resources.threads, resources.gpus, resources.memory_bytes or 0)
-
-
-def _plain(name: str, prepared: Prepared, needs: list[str]) -> dict[str, Any]:
-    """A task as `spec.json` has it."""
-    return {
-        "task": name,
-        "name": name,
-        **prepared.described,
-        "needs": needs,
-        "resources": prepared.resources.model_dump(mode="json"),
-    }
-
-
-def _run_own_check(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Let a function refuse its arguments now (`deeprc.spec.imports.checked_by`)."""
-    check = getattr(function, "__deeprc_check__", None)
-    if check is not None:
-        check(known_arguments(function, args, kwargs))
-
-
-def _check_engine(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], resources: Resources
-) -> None:
-    check_engine_argument(known_arguments(function, args, kwargs).get(PARAMETER), gpus=resources.gpus)
 
 
 def _earlier_run(resume: str | Path | None) -> Path | None:
