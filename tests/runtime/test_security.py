@@ -114,21 +114,29 @@ def meet(comm: rc.Communicator) -> None:
     comm.barrier()
 
 
-def test_the_run_is_private_and_bound_to_loopback(session: rc.Session) -> None:
-    """Directories 0700, the key file 0600, and no socket of ours listens beyond this machine."""
-    for comm in ("mpi", "gloo"):
-        session.submit(meet, ranks=2, comm=comm).result(timeout=90)
-    assert session.run_directory.stat().st_mode & 0o777 == 0o700
-    assert (session.run_directory / ".connection.json").stat().st_mode & 0o777 == 0o600
+def listening() -> set[tuple[str, int]]:
+    """Address and port of every socket on which this process or one below it listens."""
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    listening = [
-        connection.laddr.ip
+    return {
+        tuple(connection.laddr)
         for process in family
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
-    ]
-    assert listening
-    assert set(listening) == {"127.0.0.1"}
+    }
+
+
+def test_the_run_is_private_and_bound_to_loopback(tmp_path: Path) -> None:
+    """Directories 0700, the key file 0600, and no socket of ours listens beyond this machine."""
+    # Services that other tests keep have sockets of their own.
+    others = listening()
+    with rc.Session(cores=2, run_dir=tmp_path / "run") as session:
+        for comm in ("mpi", "gloo"):
+            session.submit(meet, ranks=2, comm=comm).result(timeout=90)
+        assert session.run_directory.stat().st_mode & 0o777 == 0o700
+        assert (session.run_directory / ".connection.json").stat().st_mode & 0o777 == 0o600
+        ours = listening() - others
+    assert ours
+    assert {host for host, _ in ours} == {"127.0.0.1"}
 
 
 def forms(secret: bytes) -> set[bytes]:

@@ -34,7 +34,8 @@ PICKS = {
     "last": _ordered(lambda t, o: t.filter(k > 1).last()),
     "gather_every": _ordered(lambda t, o: t.gather_every(7)),
     "gather_every_offset": _ordered(lambda t, o: t.filter(k > 2).gather_every(3, 4).select("g")),
-    "reverse": _ordered(lambda t, o: t.reverse()),
+    # Polars itself turns a column of lists into one of List(Null) where all are null.
+    "reverse": _ordered(lambda t, o: t.drop("l").reverse()),
     "reverse_filter": _ordered(lambda t, o: t.reverse().filter(k > 1).select("i").head(9)),
     "remove": _ordered(lambda t, o: t.remove(k > 2, pl.col("b"))),
     "remove_constraint": _ordered(lambda t, o: t.remove(g="ant")),

@@ -102,7 +102,7 @@ CASES = {
         "CONCAT(filter(t), SORT(filter(t)))",
     ),
     "sort": Case(lambda t, o: t.sort("i", "x", "k").filter(k > 2), "SORT(filter(t))"),
-    "sort_around": Case(lambda t, o: t.sort(i.shift(1)).filter(k > 2), "filter(SORT(t))"),
+    "sort_around": Case(lambda t, o: t.sort(i.shift(1)).filter(k > 2), "SELECT(SORT(SELECT(WITH(filter(WINDOW(t))))))"),
     "shuffle": Case(lambda t, o: _placed(t, "shuffle", "k").filter(k > 2), "SHUFFLE(filter(t))"),
     "shuffle_at_random": Case(lambda t, o: _placed(t, "shuffle").filter(k > 2), "SHUFFLE(filter(t))"),
     "shuffle_seeded": Case(lambda t, o: _placed(t, "shuffle", seed=1).filter(k > 2), "filter(SHUFFLE(t))"),
