@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from deeprc.errors import AgentLostError, DeepRCError, DependencyFailedError, ResourceError, TaskStoppedError
@@ -17,9 +18,11 @@ from deeprc.runtime.reuse import Reused
 from deeprc.runtime.scheduler import Demand, Scheduler
 
 Record = Callable[..., None]
+# In place of what the journal has been told of a task: tasks wait by the hundred thousand.
+_TOLD: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass
+@dataclass(slots=True)
 class Task:
     """One submitted task, from submission to its end."""
 
@@ -43,7 +46,7 @@ class Task:
     # An earlier run's result, and who keeps this one's.
     reused: Reused | None = None
     keep: Callable[[str, bytes, float], None] | None = None
-    described: dict[str, Any] = field(default_factory=dict)
+    described: Mapping[str, Any] = field(default_factory=lambda: _TOLD)
 
     @property
     def kind(self) -> object:
@@ -87,6 +90,7 @@ class Tasks:
     def enter(self, task: Task) -> bool:
         """Let a task wait for what it needs; False if it has ended at once instead."""
         self._record("task.submitted", **task.described)
+        task.described = _TOLD
         if task.reused is not None:
             self._use_again(task, task.reused)
             return False
