@@ -107,6 +107,7 @@ MAKERS = {
     "pipeline": pipeline_table,
     "tasks": tasks_table,
     "tables": tables_table,
+    "db-benchmark": tables_table,
     "exchange": exchange_table,
 }
 
