@@ -51,6 +51,8 @@ def _check_comparable(forecasts: Sequence[Forecast]) -> None:
         if models.count(model) > 1:
             raise SpecError(f"{model} is among the forecasts more than once; evaluate one of each model")
     first = forecasts[0]
+    if not first.actual.size:
+        raise SpecError(f"{first.model} was fitted with windows=0: no row was kept to score it on")
     for each in forecasts[1:]:
         if each.series != first.series or not np.array_equal(each.times, first.times):
             raise DataError(
@@ -80,14 +82,15 @@ def _plot(forecasts: Sequence[Forecast], index: int, title: str, unit: str) -> F
     return ForecastPlot(
         title=f"{title}: {first.series[index]}",
         unit=unit,
-        times=[*_iso(first.recent_times[index]), *_iso(first.times[index])],
+        times=[*iso_times(first.recent_times[index]), *iso_times(first.times[index])],
         actual=[*first.recent[index].tolist(), *first.actual[index].tolist()],
         forecasts={model: [*unseen, *values.tolist()] for model, values in lines.items()},
-        cutoff=_iso(first.recent_times[index])[-1],
+        cutoff=iso_times(first.recent_times[index])[-1],
     )
 
 
-def _iso(times: NDArray[Any]) -> list[str]:
+def iso_times(times: NDArray[Any]) -> list[str]:
+    """Times as ISO 8601, without fractions of seconds where there are none; integers as they are."""
     if np.issubdtype(times.dtype, np.datetime64):
         whole_seconds = times.astype("datetime64[s]") if (times == times.astype("datetime64[s]")).all() else times
         return [str(each) for each in np.datetime_as_string(whole_seconds)]

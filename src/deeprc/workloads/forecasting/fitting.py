@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,34 +13,43 @@ import polars as pl
 from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.spec.imports import checked_by, imports
 from deeprc.training.torch import trainer
+from deeprc.workloads.forecasting.apart import apart
 from deeprc.workloads.forecasting.forecast import Forecast, backtest_of
-from deeprc.workloads.forecasting.models import IMPORTS, WITH_UNUSED_WEIGHTS, build, check_model, load_library
+from deeprc.workloads.forecasting.models import (
+    IMPORTS,
+    WITH_UNUSED_WEIGHTS,
+    build,
+    check_columns,
+    check_model,
+    load_library,
+    name_of,
+)
 from deeprc.workloads.forecasting.panel import Panel, read_panel
 from deeprc.workloads.forecasting.setup import ForecastSpec
+from deeprc.workloads.forecasting.trained import alone, forecast_windows, save_network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeprc.bridge import Dataset
 
-_LOUD = ("pytorch_lightning", "lightning_fabric", "lightning_utilities")
-_SEEDS = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
-
 
 def _check_settings(arguments: dict[str, Any]) -> None:
+    settings = {key: value for key, value in arguments.items() if key not in ("data", "model", "comm", "path")}
+    spec = ForecastSpec.of({**settings, "options": settings.get("options") or {}})
     if "model" in arguments:
         check_model(arguments["model"])
-    settings = {key: value for key, value in arguments.items() if key not in ("data", "model", "comm")}
-    ForecastSpec.of({**settings, "options": settings.get("options") or {}})
+        check_columns(arguments["model"], spec)
 
 
 @imports(*IMPORTS)
 @checked_by(_check_settings)
 def fit(
     data: Dataset | pl.DataFrame,
-    model: str,
+    model: str | type,
     comm: Communicator | None = None,
     *,
+    path: str | Path | None = None,
     horizon: int = ForecastSpec.horizon,
     lookback: int = ForecastSpec.lookback,
     season_length: int = ForecastSpec.season_length,
@@ -54,6 +60,9 @@ def fit(
     scaler: str = ForecastSpec.scaler,
     seed: int = ForecastSpec.seed,
     options: Mapping[str, Any] | None = None,
+    future_columns: Sequence[str] = (),
+    past_columns: Sequence[str] = (),
+    static_columns: Sequence[str] = (),
 ) -> Forecast:
     """Train `model` on all series but their last `windows * horizon` rows, and forecast those. Collective.
 
@@ -61,9 +70,11 @@ def fit(
     for iTransformer and PatchTST: each rank draws their dropout for itself (`options` can turn it off).
 
     Args:
-        data: unique_id, ds, y: one row for each series and time, at even steps.
-        model: one of `MODELS`.
+        data: unique_id, ds, y, and the columns named below: one row for each series and time, at even steps.
+        model: one of `MODELS`, or a class derived from NeuralForecast's BaseModel, or a reference to one.
         comm: the task's communicator; each rank takes an even share of every batch.
+        path: the file for the trained model; None puts one of a new name among the run's datasets (outside a run,
+            in a temporary folder that goes away with the process).
         others: see `ForecastSpec`.
 
     Raises:
@@ -83,43 +94,56 @@ def fit(
         scaler=scaler,
         seed=seed,
         options=options or {},
+        future_columns=future_columns,
+        past_columns=past_columns,
+        static_columns=static_columns,
     )
+    check_columns(model, spec)
     comm = comm or SoloCommunicator()
     panel = read_panel(data, spec)
     if not isinstance(data, pl.DataFrame):
-        trained_on = sum(4 * len(values) for values in panel.values)
-        data.note_copies({"y": trained_on}, to="torch", reason="the networks compute in float32")
+        trained_on = 4 * sum(len(values) for values in panel.values)
+        copied = dict.fromkeys(("y", *spec.temporal_columns), trained_on)
+        data.note_copies(copied, to="torch", reason="the networks compute in float32")
     load_library()
     began = time.perf_counter()
-    with _apart():
+    with apart():
         network = _train(panel, model, spec, comm)
         seconds = time.perf_counter() - began
         # All ranks hold the same weights: one forecasts for all, and the forecast cannot differ between ranks.
-        predicted = comm.broadcast(_predict(network, panel, spec) if comm.rank == 0 else None)
+        predicted = comm.broadcast(_backtest(network, panel, spec) if comm.rank == 0 else None)
+        trained = comm.broadcast(save_network(network, model, spec, panel.names, path) if comm.rank == 0 else None)
     assert predicted is not None
-    return backtest_of(panel, spec, model, predicted, seconds=seconds, ranks=comm.size)
+    return backtest_of(panel, spec, name_of(model), predicted, seconds=seconds, ranks=comm.size, trained=trained)
 
 
-def _train(panel: Panel, model: str, spec: ForecastSpec, comm: Communicator) -> Any:
+def _backtest(network: Any, panel: Panel, spec: ForecastSpec) -> NDArray[np.float64]:
+    """Forecasts (series, windows * horizon), each window from the rows before it."""
+    if not spec.windows:
+        return np.empty((len(panel.names), 0))
+    channels = panel.last_channels(network.input_size + spec.test_rows)
+    return forecast_windows(network, channels, panel.static, spec, spec.test_rows)[:, :, 0]
+
+
+def _train(panel: Panel, model: str | type, spec: ForecastSpec, comm: Communicator) -> Any:
     """A NeuralForecast model, trained."""
     from torch.utils.data import DataLoader
 
-    from deeprc.training.torch import RankEnvironment, StepSampler
-    from deeprc.training.torch.trainer import QUIET
+    from deeprc.training.torch import StepSampler
     from deeprc.workloads.forecasting.shared_lags import lags_of_global_batch
     from deeprc.workloads.forecasting.windows import PanelWindows, SeriesWindows
 
-    alone = {"accelerator": "cpu", "devices": 1, "plugins": [RankEnvironment(SoloCommunicator())], **QUIET}
-    network = build(model, spec, len(panel.names), alone)
-    length = network.input_size + network.h
+    network = build(model, spec, len(panel.names), alone())
+    length, names = network.input_size + network.h, spec.temporal_columns
     steps = {"steps": spec.max_steps, "seed": spec.seed}
     if network.MULTIVARIATE:
         # NeuralForecast itself gives each rank every size-th window of such a batch, so all ranks get all of it.
         share = max(1, spec.batch_size // len(panel.names) // comm.size) * comm.size
-        data: Any = PanelWindows(panel.aligned(spec.test_rows), length)
+        data: Any = PanelWindows(panel.aligned(spec.test_rows), length, names)
         sampler = StepSampler(len(data), batch_size_global=share, **steps)
     else:
-        data = SeriesWindows(panel.without_last(spec.test_rows), length)
+        series = panel.channels_without_last(spec.test_rows)
+        data = SeriesWindows(series, length, names, panel.static, spec.static_columns)
         sampler = StepSampler(len(data), batch_size_global=spec.batch_size, rank=comm.rank, size=comm.size, **steps)
     loader = DataLoader(data, sampler=sampler, batch_size=None)
     with lags_of_global_batch(network, comm):
@@ -131,45 +155,3 @@ def _train(panel: Panel, model: str, spec: ForecastSpec, comm: Communicator) -> 
             sync_batchnorm=True,
         ).fit(network, loader)
     return network
-
-
-def _predict(network: Any, panel: Panel, spec: ForecastSpec) -> NDArray[np.float64]:
-    """Forecasts (series, windows * horizon), each window from the rows before it."""
-    from neuralforecast.tsdataset import TimeSeriesDataset
-
-    from deeprc.workloads.forecasting.windows import COLUMNS
-
-    rows = network.input_size + spec.test_rows
-    _, values = panel.last(rows)
-    temporal = np.stack([values.ravel(), np.ones(values.size)], axis=1)
-    dataset = TimeSeriesDataset(temporal, COLUMNS, np.arange(len(values) + 1) * rows, y_idx=0)
-    network.set_test_size(spec.test_rows)
-    outputs = network.predict(dataset, step_size=spec.horizon, random_seed=spec.seed)
-    # The first output is the point forecast: the mean, where the model gives a distribution.
-    predicted: NDArray[np.float64] = outputs[:, 0].reshape(len(values), spec.test_rows)
-    return predicted
-
-
-@contextmanager
-def _apart() -> Iterator[None]:
-    """Keep what the libraries do to the process within the fit: a warm rank goes on to other tasks.
-
-    Lightning's advice and announcements stay out of the task's output, its errors do not. The seed that
-    NeuralForecast leaves in the environment would give ranks with different pasts different shuffles.
-    """
-    loggers = [logging.getLogger(name) for name in _LOUD]
-    levels = [logger.level for logger in loggers]
-    seeds = {name: os.environ.get(name) for name in _SEEDS}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch)\b")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-            for name, seed in seeds.items():
-                os.environ.pop(name, None)
-                if seed is not None:
-                    os.environ[name] = seed

@@ -15,6 +15,7 @@ from deeprc.workloads.forecasting.metrics import (
 )
 from deeprc.workloads.forecasting.panel import Panel
 from deeprc.workloads.forecasting.setup import ForecastSpec
+from deeprc.workloads.forecasting.trained import TrainedModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,8 @@ class Forecast:
     """One model's backtest. Arrays are (series, windows * horizon), oldest row first, in the unit of y.
 
     `recent` and `recent_times` are the rows of each series just before its backtest, for plots. `scale` is what
-    MASE divides by, one for each series. `seconds` is the time of training, `ranks` how many shared it.
+    MASE divides by, one for each series. `seconds` is the time of training, `ranks` how many shared it. `trained`
+    is the model, which `predict` takes.
     """
 
     model: str
@@ -40,14 +42,17 @@ class Forecast:
     recent: NDArray[np.float64]
     seconds: float = 0.0
     ranks: int = 1
+    trained: TrainedModel | None = None
 
     def __str__(self) -> str:
+        if not self.actual.size:
+            return f"{self.model} trained on all rows of {len(self.series)} series"
         scores = ", ".join(f"{name} {value:.3g}" for name, value in self.metrics.items())
         return f"{self.model} of {len(self.series)} series: {scores}"
 
     @property
     def metrics(self) -> dict[str, float]:
-        """MAE, RMSE, sMAPE [%] and MASE: each the mean over all series."""
+        """MAE, RMSE, sMAPE [%] and MASE: each the mean over all series; NaN without a backtest."""
         return mean_over_series(list(self.metrics_by_series.values()))
 
     @property
@@ -65,17 +70,25 @@ class Forecast:
 
 
 def backtest_of(
-    panel: Panel, spec: ForecastSpec, model: str, predicted: NDArray[np.float64], *, seconds: float, ranks: int
+    panel: Panel,
+    spec: ForecastSpec,
+    model: str,
+    predicted: NDArray[np.float64],
+    *,
+    seconds: float,
+    ranks: int,
+    trained: TrainedModel | None = None,
 ) -> Forecast:
     """Put a model's predictions (series, test rows) beside actual values and the baseline."""
-    times, values = panel.last(spec.test_rows + min(spec.season_length * 2, spec.lookback))
+    recent = min(spec.season_length * 2, spec.lookback)
+    times, values = panel.last(spec.test_rows + recent)
     season = spec.season_length
     return Forecast(
         model=model,
         series=panel.names,
         horizon=spec.horizon,
-        times=times[:, -spec.test_rows :],
-        actual=values[:, -spec.test_rows :],
+        times=times[:, recent:],
+        actual=values[:, recent:],
         predicted=predicted.astype(np.float64),
         baseline=np.stack(
             [
@@ -84,8 +97,9 @@ def backtest_of(
             ]
         ),
         scale=np.array([naive_scale(each, season) for each in panel.without_last(spec.test_rows)]),
-        recent_times=times[:, : -spec.test_rows],
-        recent=values[:, : -spec.test_rows],
+        recent_times=times[:, :recent],
+        recent=values[:, :recent],
         seconds=seconds,
         ranks=ranks,
+        trained=trained,
     )

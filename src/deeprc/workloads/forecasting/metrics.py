@@ -58,7 +58,9 @@ def seasonal_naive(values: Array, *, horizon: int, windows: int, season_length: 
 
 
 def score(actual: Array, predicted: Array, scale: float) -> dict[str, float]:
-    """All metrics of one series, by name."""
+    """All metrics of one series, by name; NaN where nothing was forecast."""
+    if not actual.size:
+        return dict.fromkeys(METRICS, float("nan"))
     return {
         "MAE": mae(actual, predicted),
         "RMSE": rmse(actual, predicted),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from deeprc.errors import SpecError, valid_values
 
+COLUMNS = ("unique_id", "ds", "y")
+COLUMN_KINDS = ("future_columns", "past_columns", "static_columns")
 SCALERS = ("identity", "standard", "robust", "minmax", "revin")
 
 
@@ -21,6 +23,11 @@ class ForecastSpec:
     (24 for hourly rows with a daily rhythm): the baseline and MASE rest on it. `batch_size` counts windows of
     one series, over all ranks. `scaler` is NeuralForecast's, applied to each window. `options` are
     hyperparameters of the NeuralForecast model, over the defaults in `models.py`.
+
+    With `windows` 0 no row is kept: a model of all that is known, for forecasts of what is not.
+
+    A model also reads `future_columns`, known up to the rows it forecasts (a calendar, a weather forecast),
+    `past_columns`, known up to the row before them, and `static_columns`, one value for each series.
     """
 
     horizon: int = 24
@@ -33,11 +40,15 @@ class ForecastSpec:
     scaler: str = "standard"
     seed: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+    future_columns: Sequence[str] = ()
+    past_columns: Sequence[str] = ()
+    static_columns: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        self._check_columns()
         for each in fields(self):
             value = getattr(self, each.name)
-            least = {"seed": 0, "lookback": 2}.get(each.name, 1)
+            least = {"seed": 0, "lookback": 2, "windows": 0}.get(each.name, 1)
             if each.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise SpecError(f"{each.name}={value!r}: must be a whole number, at least {least}")
         if not isinstance(self.learning_rate, int | float) or not self.learning_rate > 0:
@@ -47,6 +58,23 @@ class ForecastSpec:
             raise SpecError(f"options={self.options!r}: must map names of the model's hyperparameters to values")
         if self.scaler not in SCALERS:
             raise SpecError(f"unknown scaler {self.scaler!r}. {valid_values(self.scaler, SCALERS, noun='scaler')}")
+
+    def _check_columns(self) -> None:
+        taken = list(COLUMNS)
+        for kind in COLUMN_KINDS:
+            names = getattr(self, kind)
+            if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+                raise SpecError(f"{kind}={names!r}: must be a list of names of columns")
+            object.__setattr__(self, kind, tuple(names))
+            for name in names:
+                if name in taken:
+                    raise SpecError(f"{kind}: {name!r} is named twice, or is one of {', '.join(COLUMNS)}")
+                taken.append(name)
+
+    @property
+    def temporal_columns(self) -> tuple[str, ...]:
+        """The columns beside y that differ from row to row."""
+        return (*self.future_columns, *self.past_columns)
 
     @property
     def test_rows(self) -> int:
