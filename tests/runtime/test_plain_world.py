@@ -39,7 +39,7 @@ _SCRIPT = """
         def folders() -> list:
             return [path.name for path in Path("/dev/shm").glob(f"deeprc-mpi-{agent.pid}-*")]
         faults.wait_until(lambda: not any(faults.alive(process.pid) for process in family), timeout_s=30)
-        faults.wait_until(lambda: not folders(), timeout_s=10)
+        faults.wait_until(lambda: not folders(), timeout_s=30)
         return [str(process) for process in family if faults.alive(process.pid)] + folders()
 
     with rc.Session(cores=3, run_dir=sys.argv[1] + "/run") as session:

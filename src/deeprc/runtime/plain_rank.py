@@ -1,6 +1,6 @@
 """Keeps one rank of an MPI world that the library's own launcher has started.
 
-`python -m deeprc.runtime.plain_rank SOCKET RUN_DIRECTORY SHARED_MEMORY`
+`python -m deeprc.runtime.plain_rank SHARED_FOLDER RUN_DIRECTORY`
 
 The rank is forked from here, as from a zygote: so the agent is told how it ended, whatever the launcher makes of that,
 and what it has started ends with it, with the agent, and with the agent's lease.
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
-from deeprc.runtime.zygote import die_with_parent, forked, serve
+from deeprc.runtime import shared_folder
+from deeprc.runtime.zygote import end_with_parent, forked, serve
 
 # Where MPICH, Open MPI and PMIx launchers tell a process its rank.
 _RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
@@ -24,19 +24,19 @@ _RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 
 def main() -> None:
     """Join the agent, then start a rank when asked and keep it until the agent hangs up."""
-    die_with_parent(signal.SIGTERM)
+    folder = Path(sys.argv[1])
+    end = end_with_parent(partial(shared_folder.remove, folder))
+    shared_folder.hold(folder)
     rank = int(next(os.environ[name] for name in _RANK_VARIABLES if name in os.environ))
     agent = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    agent.connect(sys.argv[1])
-    agent.send(json.dumps({"rank": rank}).encode())
-    _, (lease,), _, _ = socket.recv_fds(agent, 16, 1)
-    serve(agent, lease, sys.argv[2], forked, clean=lambda: _remove(Path(sys.argv[1]).parent, Path(sys.argv[3])))
-
-
-def _remove(*folders: Path) -> None:
-    """Remove the world's folders: the agent, whose part that is, may have been killed."""
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        agent.connect(str(folder / "agent"))
+        agent.send(json.dumps({"rank": rank}).encode())
+        _, (lease,), _, _ = socket.recv_fds(agent, 16, 1)
+    except (OSError, ValueError):
+        # The agent has died, or no longer needs this world.
+        end()
+    serve(agent, lease, sys.argv[2], forked, end)
 
 
 if __name__ == "__main__":

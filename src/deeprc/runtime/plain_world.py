@@ -1,7 +1,7 @@
 """An MPI world started by the library's own mpiexec or the site's launcher: for what `PmiServer` cannot serve.
 
-It starts a keeper for each rank (`plain_rank`), which joins the agent over a socket in a private folder, is asked for a
-rank that holds its channel and log, and says how that ended.
+It starts a keeper for each rank (`plain_rank`), which joins the agent over a socket in the world's folder, is asked for
+a rank that holds its channel and log, and says how that ended.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from deeprc.runtime import shared_folder
 from deeprc.runtime.loop import Loop
 
 # Open MPI refuses to run as root, and more ranks than cores, unless told.
@@ -50,12 +50,6 @@ def launcher(ranks: int) -> list[str] | None:
     return [found, "-n", str(ranks)] if found else None
 
 
-def new_shared_memory_folder() -> Path:
-    """A private folder for the shared memory of MPI libraries that can be told where to keep it."""
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    return Path(tempfile.mkdtemp(prefix=f"deeprc-mpi-{os.getpid()}-", dir=place))
-
-
 class PlainWorld:
     """mpiexec and the keepers it starts, one for each rank.
 
@@ -77,11 +71,11 @@ class PlainWorld:
         self._descriptors: dict[int, tuple[int, int]] = {}
         self._keepers: list[socket.socket] = []
         self._process: subprocess.Popen[bytes] | None = None
-        self.shared_memory = new_shared_memory_folder()
+        self.shared_memory = shared_folder.new_name()
+        self._held: int | None = shared_folder.hold(self.shared_memory)
         # Not in the run directory: a socket's path may have 107 characters at most.
-        self._folder = Path(tempfile.mkdtemp(prefix="deeprc-mpi-"))
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._listener.bind(str(self._folder / "agent"))
+        self._listener.bind(str(self.shared_memory / "agent"))
         self._listener.listen()
         loop.watch(self._listener.fileno(), self._welcome)
 
@@ -93,8 +87,8 @@ class PlainWorld:
         """Start mpiexec for all ranks that are expected."""
         ranks = len(self._descriptors)
         start_keepers = launcher(ranks) or ["mpiexec", "-n", str(ranks)]
-        arguments = map(str, (self._folder / "agent", self._run_directory, self.shared_memory))
-        keeper = [sys.executable, "-m", "deeprc.runtime.plain_rank", *arguments]
+        places = map(str, (self.shared_memory, self._run_directory))
+        keeper = [sys.executable, "-m", "deeprc.runtime.plain_rank", *places]
         with (self._run_directory / "logs" / "mpiexec.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*start_keepers, *keeper],
@@ -110,10 +104,15 @@ class PlainWorld:
         for keeper in self._keepers:
             self._let_go(keeper)
         self._stop_listening()
-        if self._process is not None:
+        if self._held is None:
+            return
+        os.close(self._held)
+        self._held = None
+        if self._process is None:
+            shared_folder.remove(self.shared_memory)
+        else:
             # Beside the loop: a launcher takes its time to clean up.
             threading.Thread(target=_end_launcher, args=(self._process, self.shared_memory)).start()
-            self._process = None
 
     def _welcome(self) -> None:
         keeper, _ = self._listener.accept()
@@ -151,10 +150,9 @@ class PlainWorld:
             for descriptor in descriptors:
                 os.close(descriptor)
         self._descriptors.clear()
-        if self._folder.exists():
+        if self._listener.fileno() >= 0:
             self._loop.unwatch(self._listener.fileno())
             self._listener.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _end_launcher(process: subprocess.Popen[bytes], shared_memory: Path) -> None:
@@ -164,4 +162,4 @@ def _end_launcher(process: subprocess.Popen[bytes], shared_memory: Path) -> None
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    shutil.rmtree(shared_memory, ignore_errors=True)
+    shared_folder.remove(shared_memory)

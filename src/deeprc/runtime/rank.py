@@ -234,7 +234,7 @@ def _reseed() -> None:
 
 def main() -> None:
     """Start a rank without a zygote: `python -m deeprc.runtime.rank FD RUN_DIRECTORY`."""
-    die_with_parent()
+    die_with_parent(os.getppid())
     serve(RankChannel(int(sys.argv[1])), Path(sys.argv[2]))
     # As a forked rank: MPI's exit handler would wait for peers that may be dead.
     os._exit(0)

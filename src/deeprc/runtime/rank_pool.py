@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import socket
 from collections import defaultdict
 from collections.abc import Callable
@@ -14,11 +13,12 @@ from threading import Thread
 from typing import Any
 
 from deeprc.bridge import remove_spilled
+from deeprc.runtime import shared_folder
 from deeprc.runtime.channel import Channel
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import Profile, RunGang
 from deeprc.runtime.network import network_environment, spanning_environment
-from deeprc.runtime.plain_world import PlainWorld, new_shared_memory_folder
+from deeprc.runtime.plain_world import PlainWorld
 from deeprc.runtime.pmi import PmiWorld
 from deeprc.runtime.pmi_server import PmiServer
 from deeprc.runtime.rank_process import RankProcess, kill_process
@@ -64,20 +64,19 @@ class RankPool:
         self._on_fence = on_fence
         # Whether MPI worlds are started by the library's mpiexec; set once serving them has been seen to fail.
         self.plain_mpi = os.environ.get("DEEPRC_MPI_START") == "plain"
-        self._shared_memory: Path | None = None
         self._zygotes: dict[Profile, ZygoteProcess] = {}
         self._ranks: dict[int, RankProcess] = {}
         self._idle: dict[Profile, list[RankProcess]] = defaultdict(list)
         self._idle_worlds: dict[tuple[Profile, int], list[list[RankProcess]]] = defaultdict(list)
         self._spanning: dict[str, list[RankProcess]] = {}
         self._identifiers = itertools.count()
+        shared_folder.remove_abandoned()
 
     def prepare(self, profile: Profile, modules: tuple[str, ...]) -> ZygoteProcess:
         """The zygote of a profile, started if it is not there."""
         zygote = self._zygotes.get(profile)
         if zygote is None:
             log = self._log("zygote", f"{profile.family}-{profile.threads}")
-            self._shared_memory = self._shared_memory or new_shared_memory_folder()
             zygote = ZygoteProcess(
                 self._loop,
                 self._lease,
@@ -86,7 +85,6 @@ class RankPool:
                 self._run_directory,
                 log,
                 self._network,
-                self._shared_memory,
                 self._hear_zygote,
             )
             self._zygotes[profile] = zygote
@@ -167,8 +165,6 @@ class RankPool:
             self._forget(rank)
         for zygote in self._zygotes.values():
             zygote.close()
-        if self._shared_memory is not None:
-            shutil.rmtree(self._shared_memory, ignore_errors=True)
 
     def _start_part(self, order: RunGang) -> list[RankProcess]:
         """Start the ranks here of a world that spans nodes."""

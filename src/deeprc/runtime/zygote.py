@@ -14,7 +14,6 @@ import importlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from deeprc.runtime import shared_folder
 from deeprc.runtime.family import adopt_orphans, children, descendants
 from deeprc.runtime.lease import call_when_over
 
@@ -37,10 +37,17 @@ _MAX_MESSAGE_BYTES = 1 << 16
 
 
 def main() -> None:
-    """Serve fork requests on the socket whose descriptor is the first argument; the second is the agent's lease."""
+    """Serve fork requests: `python -m deeprc.runtime.zygote SOCKET LEASE SHARED_FOLDER`.
+
+    The first two are descriptors; the folder is for the shared memory of the ranks' libraries.
+    """
     control = socket.socket(fileno=int(sys.argv[1]))
-    # Not SIGKILL: when the agent dies, what its ranks have started has to be ended, and only we know of it.
-    die_with_parent(signal.SIGTERM)
+    shared = Path(sys.argv[3])
+    end = end_with_parent(partial(shared_folder.remove, shared))
+    shared_folder.hold(shared)
+    if _has_hung_up(control):
+        # The agent had died before the kernel was asked to tell us.
+        end()
     settings = json.loads(control.recv(_MAX_MESSAGE_BYTES))
     sys.path[:] = settings["path"]
     started = time.perf_counter()
@@ -53,10 +60,14 @@ def main() -> None:
     seconds = time.perf_counter() - started
     problem = _fork_problem()
     _send(control, ready=True, import_seconds=seconds, failed=failed, unsafe=problem)
-    start = forked if problem is None else _spawned
-    # The agent's part, which may have been killed.
-    clean = partial(shutil.rmtree, settings["shared_memory"], ignore_errors=True)
-    serve(control, int(sys.argv[2]), settings["run_directory"], start, clean)
+    serve(control, int(sys.argv[2]), settings["run_directory"], forked if problem is None else _spawned, end)
+
+
+def _has_hung_up(control: socket.socket) -> bool:
+    """Whether the agent has closed its end, even if what it has sent before is still to be read."""
+    waiting = select.poll()
+    waiting.register(control, 0)
+    return bool(waiting.poll(0))
 
 
 def _import_ranks_own() -> None:
@@ -79,19 +90,14 @@ def import_all(modules: list[str]) -> dict[str, str]:
 Start = Callable[[dict[str, Any], list[int], socket.socket, str], int]
 
 
-def serve(
-    control: socket.socket, lease: int, run_directory: str, start: Start, clean: Callable[[], None] = lambda: None
-) -> None:
-    """Start ranks on request, report exits, until the agent closes its end or dies, or its lease is over.
-
-    `clean` is called in the end, once no rank is left.
-    """
-    adopt_orphans()
+def serve(control: socket.socket, lease: int, run_directory: str, start: Start, end: Callable[[], NoReturn]) -> None:
+    """Start ranks on request, report exits; `end` once the agent closes its end or dies, or its lease is over."""
     # What an import has started is no rank's.
     household = set(children(os.getpid()))
     ranks: set[int] = set()
-    signal.signal(signal.SIGTERM, lambda *_: _end_all(clean))
-    call_when_over(lease, lambda: _end_all(clean))
+    # An import may have put its own in this place.
+    signal.signal(signal.SIGTERM, lambda *_: end())
+    call_when_over(lease, end)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -104,7 +110,7 @@ def serve(
         if control.fileno() in readable:
             message, descriptors, _, _ = socket.recv_fds(control, _MAX_MESSAGE_BYTES, 8)
             if not message:
-                _end_all(clean)
+                end()
             request = json.loads(message)
             if request["op"] == "import":
                 import_all(request["modules"])
@@ -118,13 +124,14 @@ def serve(
 
 def forked(request: dict[str, Any], descriptors: list[int], control: socket.socket, run_directory: str) -> int:
     """Fork a rank, which never returns from here."""
+    zygote = os.getpid()
     pid = os.fork()
     if pid == 0:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         control.close()
-        _become_rank(request, descriptors, run_directory)
+        _become_rank(zygote, request, descriptors, run_directory)
     return pid
 
 
@@ -148,13 +155,13 @@ def _spawned(request: dict[str, Any], descriptors: list[int], control: socket.so
     return process.pid
 
 
-def _become_rank(request: dict[str, Any], descriptors: list[int], run_directory: str) -> NoReturn:
+def _become_rank(zygote: int, request: dict[str, Any], descriptors: list[int], run_directory: str) -> NoReturn:
     """In the child: own session, log and environment, then serve until the agent hangs up."""
     code = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
-        die_with_parent()
+        die_with_parent(zygote)
         _offer_to_oom_killer()
         channel, log, *pmi = descriptors
         _redirect_output(log)
@@ -204,8 +211,29 @@ def _report_exits(control: socket.socket, ranks: set[int], household: set[int]) 
         os.kill(orphan, signal.SIGKILL)
 
 
-def _end_all(clean: Callable[[], None]) -> NoReturn:
-    """End every rank with all that it started, then this process."""
+def end_with_parent(clean: Callable[[], None]) -> Callable[[], NoReturn]:
+    """From now on end all descendants, `clean`, and end, when the parent dies or says so; what is returned does it."""
+    keeper, parent = os.getpid(), os.getppid()
+
+    def end(*_: object) -> NoReturn:
+        if os.getpid() != keeper:
+            # A child that an import has forked, and that has not started another program.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        _end_descendants()
+        clean()
+        os._exit(0)
+
+    adopt_orphans()
+    signal.signal(signal.SIGTERM, end)
+    # Not SIGKILL: when the agent dies, what its ranks have started has to be ended, and only we know of it.
+    _set_death_signal(signal.SIGTERM)
+    if os.getppid() != parent:
+        end()
+    return end
+
+
+def _end_descendants() -> None:
     while family := descendants(os.getpid()):
         for pid in family:
             with contextlib.suppress(ProcessLookupError):
@@ -214,8 +242,6 @@ def _end_all(clean: Callable[[], None]) -> NoReturn:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 continue
-    clean()
-    os._exit(0)
 
 
 def _fork_problem() -> str | None:
@@ -255,12 +281,15 @@ def _small_operations() -> None:
         tf.reduce_sum(tf.ones((8, 8)))
 
 
-def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
-    """Have the kernel send this process a signal when its parent dies, however that happens."""
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, however that happens; at once if it has."""
+    _set_death_signal(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def _set_death_signal(number: signal.Signals) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def _send(control: socket.socket, **message: Any) -> None:

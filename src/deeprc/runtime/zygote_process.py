@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deeprc.runtime import shared_folder
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import Profile
 
@@ -68,7 +69,6 @@ class ZygoteProcess:
         run_directory: Path,
         log: Path,
         network: dict[str, str],
-        shared_memory: Path,
         on_message: Callable[[ZygoteProcess, dict[str, Any]], None],
     ) -> None:
         self.profile = profile
@@ -77,20 +77,24 @@ class ZygoteProcess:
         self.unsafe: str | None = None
         self._loop = loop
         self._on_message = on_message
+        self._shared_memory = shared_folder.new_name()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "deeprc.runtime.zygote", str(theirs.fileno()), str(lease)],
+                [
+                    sys.executable,
+                    "-m",
+                    "deeprc.runtime.zygote",
+                    *map(str, (theirs.fileno(), lease, self._shared_memory)),
+                ],
                 pass_fds=[theirs.fileno(), lease],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=rank_environment(profile, network, shared_memory),
+                env=rank_environment(profile, network, self._shared_memory),
             )
         theirs.close()
-        self._send(
-            path=sys.path, modules=list(modules), run_directory=str(run_directory), shared_memory=str(shared_memory)
-        )
+        self._send(path=sys.path, modules=list(modules), run_directory=str(run_directory))
         loop.watch(self._control.fileno(), self._receive)
 
     def add_modules(self, modules: tuple[str, ...]) -> None:
@@ -114,6 +118,7 @@ class ZygoteProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        shared_folder.remove(self._shared_memory)
 
     def _send(self, **message: Any) -> None:
         self._control.send(json.dumps(message).encode())
@@ -124,4 +129,6 @@ class ZygoteProcess:
             self._on_message(self, json.loads(message))
             return
         self._loop.unwatch(self._control.fileno())
-        self._on_message(self, {"lost": True, "code": self._process.wait()})
+        code = self._process.wait()
+        shared_folder.remove(self._shared_memory)
+        self._on_message(self, {"lost": True, "code": code})
