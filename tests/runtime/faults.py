@@ -82,6 +82,16 @@ def alive(pid: int) -> bool:
         return False
 
 
+def shared_memory_of(family: list[psutil.Process]) -> set[Path]:
+    """What processes have in /dev/shm, under the names that it had when they mapped it, and their agent's folders."""
+    places = set()
+    for process in family:
+        lines = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+        places |= {Path(line.split()[5]) for line in lines if " /dev/shm/" in line}
+        places |= set(Path("/dev/shm").glob(f"deeprc-mpi-{process.pid}-*"))
+    return places
+
+
 def agent_of(session: rc.Session) -> psutil.Process:
     """The one agent of a local session."""
     marks = {"deeprc.runtime.agent", str(session.run_directory)}
