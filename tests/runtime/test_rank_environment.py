@@ -11,11 +11,12 @@ from deeprc.runtime.zygote_process import rank_environment
 
 
 def test_the_allocator_has_an_arena_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a fork memory is given back by arenas in use; what the driver's own Polars had set is overruled."""
+    """After a fork memory is given back by arenas in use, and columns find freed ones' memory; the driver's own
+    settings are overruled."""
     profile = Profile("tables", 3)
     monkeypatch.setenv("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:1000")
     settings = rank_environment(profile, {}, Path("/dev/shm"))["_RJEM_MALLOC_CONF"].split(",")
-    assert settings[-2:] == ["narenas:3", "muzzy_decay_ms:0"]
+    assert settings[-3:] == ["narenas:3", "muzzy_decay_ms:0", "oversize_threshold:0"]
 
 
 def test_settings_of_the_user_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,10 +48,12 @@ def _allocator_settings(threads: int, given: str) -> str:
 
     The threads that do so in the background do not outlive a fork. Without them an arena gives back only while it
     is used: so no more arenas than threads (else four a core of the machine), and pages at once, not in two steps.
+    Memory of 8 MiB and more would be given back the moment it is freed, and the next column of that size be faulted in
+    and zeroed anew, which takes as long as a join of it: such memory stays for ten seconds, as smaller does.
     """
     if "narenas:" in given:
         return given
-    return ",".join(filter(None, (given, f"narenas:{threads}", "muzzy_decay_ms:0")))
+    return ",".join(filter(None, (given, f"narenas:{threads}", "muzzy_decay_ms:0", "oversize_threshold:0")))
 
 
 class ZygoteProcess:
