@@ -27,8 +27,11 @@ from deeprc.table.expressions import (
     splits,
     tree,
 )
+from deeprc.table.extremes import place_of_extreme, place_of_value, value_at_extreme
+from deeprc.table.moments import kurtosis, skewness
 
 _LIKE_PARTS = ("NullCount", "Product")  # and any, all, has_nulls: below
+_WITH_HALVES = ("Bitwise", "Skew", "Kurtosis", "ArgMax", "ArgMin", "IndexOf", "MaxBy", "MinBy")
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,26 @@ def _halves(node: Tree, part: str, schema: pl.Schema, grouped: bool) -> tuple[li
         return _mean(from_tree(child), part)
     if name in ("Std", "Var") and _is_plain_number(dtype):
         return _spread(from_tree(child), name, int(argument[1]), part)
-    if name in ("Product", "Boolean"):
+    if name in ("Product", "Boolean", "Bitwise"):
         return [whole], from_tree({"Function": {**node["Function"], "input": [{"Column": part}]}})
+    if name == "HasNulls":
+        return [whole], pl.col(part).any()
+    if name == "Skew" and _is_plain_number(dtype):
+        return skewness(from_tree(child), part, bias=argument)
+    if name == "Kurtosis" and _is_plain_number(dtype):
+        return kurtosis(from_tree(child), part, fisher=argument[0], bias=argument[1])
+    return _halves_of_places(name, node, part, schema)
+
+
+def _halves_of_places(name: str, node: Tree, part: str, schema: pl.Schema) -> tuple[list[pl.Expr], pl.Expr] | None:
+    """Of what asks where a value is, or for the value at such a place."""
+    if name == "IndexOf":
+        return place_of_value(node, part)
+    if name in ("ArgMax", "ArgMin") and _is_ordered(dtype_of(node["Function"]["input"][0], schema)):
+        return place_of_extreme(node, part)
+    if name in ("MaxBy", "MinBy"):
+        by = node["Function"]["input"][1]
+        return value_at_extreme(node, part) if splits(by, schema) and _is_ordered(dtype_of(by, schema)) else None
     return None
 
 
@@ -133,10 +154,13 @@ def _aggregate(node: Tree) -> tuple[str, Tree, Any] | None:
     if isinstance(function, dict) and "Boolean" in function:
         called = function["Boolean"]
         if called == "HasNulls":
-            return None
+            return "HasNulls", node["Function"]["input"][0], None
         if isinstance(called, dict) and next(iter(called)) in ("Any", "All"):
             return "Boolean", node["Function"]["input"][0], None
-    return None
+        return None
+    name = kind(function)
+    argument = function[name] if isinstance(function, dict) else None
+    return (name, node["Function"]["input"][0], argument) if name in _WITH_HALVES else None
 
 
 def _end(name: str, child: Tree, part: str, *, always: bool) -> tuple[list[pl.Expr], pl.Expr]:
@@ -178,4 +202,6 @@ def _is_plain_number(dtype: pl.DataType) -> bool:
 
 
 def _is_ordered(dtype: pl.DataType) -> bool:
-    return dtype.is_numeric() or dtype.is_temporal() or isinstance(dtype, pl.String | pl.Boolean)
+    """Whether all ranks put values in the same order."""
+    known = pl.String | pl.Boolean | pl.Binary | pl.Categorical | pl.Enum
+    return dtype.is_numeric() or dtype.is_temporal() or isinstance(dtype, known)

@@ -140,12 +140,23 @@ def _collectively(node: Tree, frame: pl.DataFrame, step: Select, run: Execution)
     if found is None or not splits(found[0], schema):
         return None
     values, part, method = found
-    dtype = dtype_of(values, schema)
-    if not (dtype == pl.Boolean or (dtype.is_numeric() and not dtype.is_decimal())):
+    numbers = _as_numbers(from_tree(values), dtype_of(values, schema), dtype_of(node, schema))
+    if numbers is None:
         return None
-    numbers = from_tree(values).cast(pl.Int8) if dtype == pl.Boolean else from_tree(values)
     column = run.collect(frame.lazy().select(numbers.alias(_VALUE)), step).to_series()
-    return [quantile(column, part, method, run.comm)]
+    found = quantile(column, part, method, run.comm)
+    if found is None or not dtype_of(node, schema).is_temporal():
+        return [found]
+    return [pl.Series([int(found)]).cast(dtype_of(node, schema)).item()]
+
+
+def _as_numbers(values: pl.Expr, dtype: pl.DataType, result: pl.DataType) -> pl.Expr | None:
+    """The values as numbers, of which Polars finds quantiles; those of times are floats, as they are to Polars."""
+    if dtype == pl.Boolean:
+        return values.cast(pl.Int8)
+    if dtype.is_temporal() and result.is_temporal():
+        return values.cast(result).to_physical().cast(pl.Float64)
+    return values if dtype.is_numeric() and not dtype.is_decimal() else None
 
 
 def _distinct(values: Tree, frame: pl.DataFrame, step: Select, run: Execution) -> int:

@@ -1,0 +1,114 @@
+"""Expressions that need all values, and that ranks share all the same: moments, places, modes, weighted spreads."""
+
+from __future__ import annotations
+
+import polars as pl
+from polars import selectors as cs
+
+from tests.table.cases import Case, T, _ordered
+
+k, i, g, x, f, d, t_, b, c, e = (pl.col(name) for name in "kigxfdtbce")
+u, m, y = (pl.col(name) for name in "umy")
+
+_numbered = i * 1000 + pl.int_range(pl.len())
+
+
+def _each_once(values: pl.Expr) -> pl.Expr:
+    """Of equal values Polars' engines find one or the other."""
+    return values.filter(values.is_first_distinct())
+
+
+MOMENTS = {
+    "share_skew": Case(
+        lambda t, o: t.select(
+            i.skew(),
+            f.skew(bias=False),
+            x.fill_nan(None).skew().alias("x"),
+            (k * 0 + 0.5).skew().alias("same"),
+            b.skew().alias("b"),
+            half=k.filter(k < 2).skew(bias=False),
+            nan=x.skew(),
+        )
+    ),
+    "share_kurtosis": Case(
+        lambda t, o: t.select(
+            i.kurtosis(),
+            k.kurtosis(fisher=False, bias=False),
+            f.kurtosis(bias=False),
+            (x.fill_nan(None) + 1e6).round(2).kurtosis(fisher=False).alias("x"),
+            (k * 0 + 0.5).kurtosis().alias("same"),
+        )
+    ),
+    "share_moments_group": Case(
+        lambda t, o: t.group_by("g").agg(
+            i.skew(), f.skew(bias=False), k.kurtosis(), skew=i.filter(b).skew(), kurt=i.kurtosis(bias=False)
+        )
+    ),
+    "share_entropy": Case(
+        lambda t, o: t.select(
+            i.abs().entropy(), (k + 1).entropy(base=2), plain=(f.abs() + 0.1).entropy(base=2, normalize=False)
+        )
+    ),
+    "share_spearman": Case(
+        lambda t, o: t.select(
+            pl.corr("k", "i", method="spearman"), floats=pl.corr("f", "i", method="spearman"), same=pl.corr(k, k * 0)
+        )
+    ),
+}
+PLACES = {
+    "share_arg": Case(
+        lambda t, o: t.select(
+            *(_each_once(pl.col(name)).arg_max() for name in "kigxfdtubmce"),
+            *(_each_once(pl.col(name)).arg_min().alias(f"{name}_min") for name in "kigxfdtubmce"),
+            both=_numbered.arg_max() - _numbered.filter(b).arg_min().cast(pl.Int64),
+        )
+    ),
+    "share_arg_group": Case(
+        lambda t, o: t.group_by("g").agg(
+            i.arg_max(), x.arg_max(), k.arg_min(), d.arg_min(), some=i.filter(b).arg_max()
+        )
+    ),
+    "share_index_of": Case(
+        lambda t, o: t.select(
+            k.index_of(3), i.index_of(77), x.index_of(float("nan")), g.index_of("cow"), null=g.index_of(None)
+        )
+    ),
+    "share_index_of_group": Case(lambda t, o: t.group_by("k").agg(g.index_of("cow"), i.index_of(None))),
+    "share_extremes": Case(
+        lambda t, o: t.select(
+            *(pl.col(name).max() for name in "cey"),
+            *(pl.col(name).min().alias(f"least_{name}") for name in "cey"),
+            holes=g.has_nulls(),
+            whole=g.fill_null("").has_nulls(),
+            all=i.bitwise_and(),
+            any=k.bitwise_or(),
+            odd=k.bitwise_xor(),
+            yes=b.bitwise_or(),
+        )
+    ),
+    "share_extremes_group": Case(
+        lambda t, o: t.group_by("k").agg(
+            *(pl.col(name).max() for name in "cey"),
+            holes=g.has_nulls(),
+            any=i.bitwise_or(),
+            all=i.bitwise_and(),
+        )
+    ),
+    "share_by": Case(
+        lambda t, o: t.select(
+            g.max_by(_numbered), k.min_by("f"), d.max_by(f * 2), some=i.filter(b).max_by(f.filter(b))
+        )
+    ),
+    "share_by_group": Case(lambda t, o: t.group_by("b").agg(g.max_by(i * 1000 + k), k.min_by("f"))),
+}
+QUANTILES = {
+    "share_times": Case(
+        lambda t, o: t.select(
+            *(pl.col(name).median() for name in "dtu"),
+            naive=t_.dt.replace_time_zone(None).dt.cast_time_unit("ns").median(),
+            clock=t_.dt.time().median(),
+            far=(d - d.median()).max(),
+        )
+    ),
+}
+SHARE_CASES: dict[str, Case] = {**MOMENTS, **PLACES, **QUANTILES}
