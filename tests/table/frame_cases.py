@@ -9,6 +9,7 @@ from polars import selectors as cs
 
 from tests.table.around_cases import AROUND_CASES
 from tests.table.cases import CASES, Case, T, _ordered
+from tests.table.share_cases import SHARE_CASES
 
 k, i, g, x, f = (pl.col(name) for name in "kigxf")
 
@@ -120,4 +121,4 @@ GROUPS = {
     ),
 }
 FRAMES: dict[str, Case] = {**TOTALS, **PICKS, **MATCHES, **GROUPS}
-ALL_CASES: dict[str, Case] = {**CASES, **FRAMES, **AROUND_CASES}
+ALL_CASES: dict[str, Case] = {**CASES, **FRAMES, **AROUND_CASES, **SHARE_CASES}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import polars as pl
-from polars import selectors as cs
 
-from tests.table.cases import Case, T, _ordered
+from tests.table.cases import Case, _ordered
 
 k, i, g, x, f, d, t_, b, c, e = (pl.col(name) for name in "kigxfdtbce")
 u, m, y = (pl.col(name) for name in "umy")
@@ -64,9 +63,7 @@ PLACES = {
         )
     ),
     "share_arg_group": Case(
-        lambda t, o: t.group_by("g").agg(
-            i.arg_max(), x.arg_max(), k.arg_min(), d.arg_min(), some=i.filter(b).arg_max()
-        )
+        lambda t, o: t.group_by("g").agg(i.arg_max(), x.arg_max(), k.arg_min(), d.arg_min(), some=i.filter(b).arg_max())
     ),
     "share_index_of": Case(
         lambda t, o: t.select(
@@ -95,9 +92,7 @@ PLACES = {
         )
     ),
     "share_by": Case(
-        lambda t, o: t.select(
-            g.max_by(_numbered), k.min_by("f"), d.max_by(f * 2), some=i.filter(b).max_by(f.filter(b))
-        )
+        lambda t, o: t.select(g.max_by(_numbered), k.min_by("f"), d.max_by(f * 2), some=i.filter(b).max_by(f.filter(b)))
     ),
     "share_by_group": Case(lambda t, o: t.group_by("b").agg(g.max_by(i * 1000 + k), k.min_by("f"))),
 }
@@ -111,4 +106,38 @@ QUANTILES = {
         )
     ),
 }
-SHARE_CASES: dict[str, Case] = {**MOMENTS, **PLACES, **QUANTILES}
+WEIGHTED = {
+    **{
+        f"share_ewm_{adjust}_{ignore}_{bias}": _ordered(
+            lambda t, o, options={"adjust": adjust, "ignore_nulls": ignore, "bias": bias}: t.select(
+                i.ewm_var(alpha=0.3, **options),
+                f.cast(pl.Float64).ewm_std(span=4, min_samples=3, **options),
+                k.ewm_std(half_life=2, min_samples=12, **options),
+                x.fill_nan(None).ewm_var(com=1, **options),
+                pl.when(k == 3).then(i).ewm_var(alpha=0.05, **options).alias("seldom"),
+                (i - i.mean()).ewm_std(alpha=1.0, **options).alias("last"),
+                far=(i + 1e6).ewm_var(alpha=0.2, **options).round(3),
+                nan=x.ewm_std(alpha=0.5, **options).is_nan(),
+                same=(k * 0 + 0.1).ewm_std(alpha=0.3, **options),
+            )
+        )
+        for adjust in (True, False)
+        for ignore in (True, False)
+        for bias in (True, False)
+    },
+    "share_ewm_by": _ordered(
+        lambda t, o: (
+            t.drop_nulls("t")
+            .sort("t", maintain_order=True)
+            .select(
+                i.ewm_mean_by("t", half_life="2h"),
+                f.cast(pl.Float64).ewm_mean_by("t", half_life="24h"),
+                x.fill_nan(None).ewm_mean_by(t_.dt.replace_time_zone(None).dt.cast_time_unit("ms"), half_life="90m"),
+                day=k.ewm_mean_by(t_.dt.date(), half_life="24h"),
+                hours=(k - k.mean()).ewm_mean_by((t_.dt.epoch("s") // 3600).cast(pl.Int32), half_life="3i"),
+            )
+        )
+    ),
+    "share_ewm_by_unsorted": _ordered(lambda t, o: t.select(i.ewm_mean_by("i", half_life="2i").alias("mean"))),
+}
+SHARE_CASES: dict[str, Case] = {**MOMENTS, **PLACES, **QUANTILES, **WEIGHTED}

@@ -118,7 +118,7 @@ def _moved(comm: rc.Communicator) -> dict[str, list[dict[str, Any]]]:
         "joined": groups.join(table.group_by("k").agg(pl.len()), on="k"),
         "steps": table.filter(pl.col("i") > 0).with_columns(pl.col("x") + 1).select("x"),
         "shared": groups.join(groups, on="k"),
-        "narrow": table.with_columns(pl.col("i").ewm_std(alpha=0.5)),
+        "narrow": table.with_columns(pl.col("i").map_batches(pl.Series.reverse)),
         "carried": table.with_columns(pl.col("i").cum_sum()),
     }
     with broadcasting(False):

@@ -119,11 +119,15 @@ def _halves(node: Tree, part: str, schema: pl.Schema, grouped: bool) -> tuple[li
         return [whole], from_tree({"Function": {**node["Function"], "input": [{"Column": part}]}})
     if name == "HasNulls":
         return [whole], pl.col(part).any()
-    if name == "Skew" and _is_plain_number(dtype):
-        return skewness(from_tree(child), part, bias=argument)
-    if name == "Kurtosis" and _is_plain_number(dtype):
-        return kurtosis(from_tree(child), part, fisher=argument[0], bias=argument[1])
+    if name in ("Skew", "Kurtosis") and _is_plain_number(dtype):
+        return _shape(from_tree(child), argument, part)
     return _halves_of_places(name, node, part, schema)
+
+
+def _shape(values: pl.Expr, argument: Any, part: str) -> tuple[list[pl.Expr], pl.Expr]:
+    if isinstance(argument, list):
+        return kurtosis(values, part, fisher=argument[0], bias=argument[1])
+    return skewness(values, part, bias=argument)
 
 
 def _halves_of_places(name: str, node: Tree, part: str, schema: pl.Schema) -> tuple[list[pl.Expr], pl.Expr] | None:

@@ -31,6 +31,8 @@ from deeprc.table.operators.smoothing import run_smoothed
 from deeprc.table.operators.sort import run_sort
 from deeprc.table.operators.times import run_in_time, run_time_windows
 from deeprc.table.operators.unique import run_unique
+from deeprc.table.operators.weighted_in_time import run_weighted_in_time
+from deeprc.table.operators.weighted_spread import run_weighted_spread
 from deeprc.table.operators.whole import run_step
 from deeprc.table.operators.windows import run_by_key, run_carried, run_nearby, run_scalars
 from deeprc.table.plan import GroupBy, Head, Join, Node, Sort, Source, Step, Unique
@@ -59,6 +61,8 @@ from deeprc.table.plan_windows import (
     Scalars,
     Smoothed,
     TimeWindows,
+    WeightedInTime,
+    WeightedSpread,
 )
 from deeprc.table.pushdown import optimised, uses
 from deeprc.table.spill.execute import room_needed, spilled
@@ -151,6 +155,8 @@ _OPERATORS: dict[type[Node], Callable[[Any, Execution], Stage]] = {
     Interpolated: run_interpolated,
     Numbered: run_numbered,
     Smoothed: run_smoothed,
+    WeightedSpread: run_weighted_spread,
+    WeightedInTime: run_weighted_in_time,
     InTime: run_in_time,
     TimeWindows: run_time_windows,
 }

@@ -195,3 +195,27 @@ class Smoothed(Around):
 
     def label(self) -> str:
         return f"WEIGHTED MEANS {self._listed}"
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedSpread(Around):
+    """Exponentially weighted variances and standard deviations."""
+
+    @property
+    def moves(self) -> str:
+        return "one row a rank to all ranks"
+
+    def label(self) -> str:
+        return f"WEIGHTED DEVIATIONS {self._listed}"
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedInTime(Around):
+    """Means weighted by how long ago values were."""
+
+    @property
+    def moves(self) -> str:
+        return "two rows a rank to all ranks; columns read to rank 0 where times are not sorted"
+
+    def label(self) -> str:
+        return f"WEIGHTED MEANS IN TIME {self._listed}"

@@ -1,8 +1,8 @@
 """Expressions that look at other rows, taken apart: what looks around becomes columns, the rest is row-wise.
 
 `x - x.mean()` is an aggregate in every row and a row-wise difference; `x.sum().over("g").shift(1)` is a window
-by key, then one of nearby rows. Each kind has its own exchange. What is of no known kind, as `x.ewm_std()`,
-goes to rank 0 as it is.
+by key, then one of nearby rows. Each kind has its own exchange. What is of no known kind, as a Python function
+of a column, goes to rank 0 as it is.
 """
 
 from __future__ import annotations
@@ -40,12 +40,21 @@ from deeprc.table.plan_windows import (
     Ranked,
     Scalars,
     Smoothed,
+    WeightedInTime,
+    WeightedSpread,
 )
 from deeprc.table.spelling import on_operand, spelled_out
 
 _OF_EQUAL_VALUES = ("IsDuplicated", "IsUnique", "IsFirstDistinct", "IsLastDistinct")
 _ROLLING = ("Sum", "Mean", "Min", "Max", "Var", "Std", "Quantile")
 _CUMULATIVE = ("CumSum", "CumMin", "CumMax", "CumProd", "CumCount")
+
+_WEIGHTED: Mapping[str, type[Around]] = {
+    "EwmMean": Smoothed,
+    "EwmVar": WeightedSpread,
+    "EwmStd": WeightedSpread,
+    "EwmMeanBy": WeightedInTime,
+}
 
 
 class _AsAWhole(Exception):
@@ -246,9 +255,9 @@ class _Windows:
             numbers = kind(options) == "IntRange" and options["IntRange"]["step"] == 1
             from_zero = numbers and _integer(function["input"][0]) == 0 and function["input"][1] == "Len"
             return self._new(node, Numbered, "numbered") if from_zero else None
-        if name == "EwmMean":
-            over = {"Function": {**function, "input": [self.rewrite(function["input"][0])]}}
-            return self._new(over, Smoothed, "smoothed")
+        if name in _WEIGHTED:
+            over = {"Function": {**function, "input": [self.rewrite(child) for child in function["input"]]}}
+            return self._new(over, _WEIGHTED[name], f"weighted {_WEIGHTED[name].__name__}")
         if name == "RollingExprBy":
             over = {"Function": {**function, "input": [self.rewrite(child) for child in function["input"]]}}
             window = _duration(options["options"]["window_size"])

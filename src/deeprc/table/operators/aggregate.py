@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
@@ -118,7 +117,7 @@ def _values(apart: _Apart, frame: pl.DataFrame, step: Select, run: Execution) ->
         if value is None:
             rest.append(expression)
         else:
-            values.append(pl.Series(name, value, dtype=after[name]))
+            values.append(value.cast(after[name]).alias(name))
     if halves:
         taken = Select(step.input, tuple(halves))
         decomposed = decompose(taken.exprs, schema, taken.schema, grouped=False)
@@ -131,11 +130,11 @@ def _collected(stage: Stage, run: Execution) -> list[pl.Series]:
     return [] if run.comm.rank else compute(stage.frame).get_columns()
 
 
-def _collectively(node: Tree, frame: pl.DataFrame, step: Select, run: Execution) -> list[Any] | None:
-    """The value of a distinct count or a quantile, as a list of one; None for other aggregates."""
+def _collectively(node: Tree, frame: pl.DataFrame, step: Select, run: Execution) -> pl.Series | None:
+    """The value of a distinct count or a quantile, as a column of one row; None for other aggregates."""
     schema = step.input.schema
     if kind(node) == "Agg" and kind(node["Agg"]) == "NUnique" and splits(node["Agg"]["NUnique"], schema):
-        return [_distinct(node["Agg"]["NUnique"], frame, step, run)]
+        return pl.Series([_distinct(node["Agg"]["NUnique"], frame, step, run)])
     found = _quantile(node)
     if found is None or not splits(found[0], schema):
         return None
@@ -144,10 +143,10 @@ def _collectively(node: Tree, frame: pl.DataFrame, step: Select, run: Execution)
     if numbers is None:
         return None
     column = run.collect(frame.lazy().select(numbers.alias(_VALUE)), step).to_series()
-    found = quantile(column, part, method, run.comm)
-    if found is None or not dtype_of(node, schema).is_temporal():
-        return [found]
-    return [pl.Series([int(found)]).cast(dtype_of(node, schema)).item()]
+    value = quantile(column, part, method, run.comm)
+    if value is None or not dtype_of(node, schema).is_temporal():
+        return pl.Series([value], dtype=dtype_of(node, schema))
+    return pl.Series([int(value)]).cast(dtype_of(node, schema))
 
 
 def _as_numbers(values: pl.Expr, dtype: pl.DataType, result: pl.DataType) -> pl.Expr | None:

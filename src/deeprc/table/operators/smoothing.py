@@ -61,7 +61,7 @@ def _smoothed(expression: pl.Expr, frame: pl.DataFrame, node: Smoothed, run: Exe
     values = from_tree(function["input"][0]).cast(pl.Float64).alias(name)
     own = run.collect(frame.lazy().select(values), node).to_series()
     known = own.is_not_null().to_numpy()
-    means, weights, left = _alone(own, known, options)
+    means, weights, left = alone(own, known, options)
     before = _Before()
     for ended in run.comm.all_gather(_ended(own, known, means, weights, left))[: run.comm.rank]:
         before = _after(before, ended, options)
@@ -77,7 +77,7 @@ def _smoothed(expression: pl.Expr, frame: pl.DataFrame, node: Smoothed, run: Exe
     return result.to_series().cast(node.schema[name])
 
 
-def _alone(own: pl.Series, known: NDArray[np.bool_], options: dict[str, Any]) -> tuple[Floats, Floats, Floats]:
+def alone(own: pl.Series, known: NDArray[np.bool_], options: dict[str, Any]) -> tuple[Floats, Floats, Floats]:
     """In each row the mean, its weight, and what is left there of a weight at the border, as if no rank came before.
 
     Without adjustment the last is what is left of a change of the first value, and weights do not count.
