@@ -17,6 +17,7 @@ import deeprc as rc
 from deeprc.errors import JournalError
 from deeprc.journal import read_run
 from deeprc.runtime.code_digest import code_digest, digest_of
+from deeprc.spec.imports import writes
 from tests.runtime import faults
 
 _STEPS = """
@@ -241,6 +242,26 @@ def test_a_session_resumes_another(tmp_path: Path) -> None:
     assert Path(diary).read_text() == before + "1\n10\n"
     reused = [event["task"] for event in read_run(tmp_path / "two").of_kind("task.reused")]
     assert reused == ["large"]
+
+
+@writes("path")
+def written(number: int, *, path: str) -> int:
+    Path(path).write_text(f"{time.monotonic_ns()}")
+    return number
+
+
+def test_a_file_that_a_task_writes_is_no_input_of_it(tmp_path: Path) -> None:
+    """Its content may change between the runs; if it is gone, the task that wrote it runs again."""
+    path = tmp_path / "out.txt"
+    for number, wrote in ((1, True), (2, False), (3, True)):
+        if number == 3:
+            path.unlink()
+        earlier = {"resume": tmp_path / f"{number - 1}"} if number > 1 else {}
+        before = path.read_text() if path.exists() else ""
+        with rc.Session(cores=1, run_dir=tmp_path / f"{number}", keep_results=True, **earlier) as session:  # type: ignore[arg-type]
+            assert session.submit(written, 7, path=str(path)).result(timeout=60) == 7
+        assert (path.read_text() != before) == wrote, number
+    assert "which it wrote, is gone" in str([*read_run(tmp_path / "3").of_kind("warning")])
 
 
 def test_resuming_what_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from deeprc.journal.fingerprints import files_in
 from deeprc.runtime.checkpoints import Checkpoints
 from deeprc.runtime.code_digest import code_digest, digest_of
 from deeprc.runtime.packing import unpacked
+from deeprc.spec.imports import without_written, written_files
 
 _SUFFIX = ".kept"
 
@@ -80,16 +81,20 @@ class Reuse:
         needs: tuple[str, ...],
         ranks: tuple[int, str | None],
     ) -> Reused | None:
-        """Note a task, and find its result in the earlier run; None if it has to run."""
+        """Note a task, and find its result in the earlier run; None if it has to run.
+
+        `arguments` are the positional ones, those by keyword, and all that are known by name of the parameter.
+        """
         code, values, shape = code_digest(function), digest_of(arguments), digest_of(ranks)
-        files = sorted(set(files_in(arguments)))
+        args, kwargs, known = arguments
+        files = sorted(set(files_in([args, without_written(function, kwargs), without_written(function, known)])))
 
         def make() -> Key:
             inputs = {str(path): self._file_digest(path) for path in files}
             return Key(code, values, shape, inputs, {need: self._key_of(need) for need in needs})
 
         self._keys[task] = self._thread.submit(make)
-        found = self._find(task, needs) if self._earlier else None
+        found = self._find(task, needs, written_files(function, known)) if self._earlier else None
         if found is None:
             self._run_again.add(task)
             if self._checkpoints.has(task):
@@ -111,12 +116,15 @@ class Reuse:
         """Return once every result is on disk."""
         self._thread.shutdown()
 
-    def _find(self, task: str, needs: tuple[str, ...]) -> Reused | None:
+    def _find(self, task: str, needs: tuple[str, ...], written: list[Path]) -> Reused | None:
         assert self._earlier is not None
         header = self._kept.get(task)
         if header is None:
             return None
         reason = self._why_not(task, header["key"], needs)
+        gone = [path for path in written if not path.exists()]
+        if reason is None and gone:
+            reason = f"{gone[0]}, which it wrote, is gone"
         if reason is None:
             try:
                 return _read(self._earlier, header)

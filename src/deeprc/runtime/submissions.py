@@ -18,7 +18,7 @@ from deeprc.runtime.scheduler import Demand
 from deeprc.runtime.task_names import TaskNames
 from deeprc.runtime.tasks import Task
 from deeprc.spec.engine import PARAMETER, check_engine_argument, check_engine_call
-from deeprc.spec.imports import known_arguments
+from deeprc.spec.imports import known_arguments, without_written
 from deeprc.spec.task import Resources, TaskSpec
 
 # Arguments of these kinds name no input file.
@@ -148,7 +148,7 @@ class Submissions:
         """Take the fingerprints of files named in the arguments, beside the run."""
         if defaults or not all(type(value) in _NO_FILES for value in (*args, *kwargs.values())):
             known = known_arguments(function, args, kwargs)
-            fingerprint_inputs(task, known, self._fingerprinted, self._driver.record)
+            fingerprint_inputs(task, without_written(function, known), self._fingerprinted, self._driver.record)
 
     def _demand(self, resources: Resources) -> Demand:
         demand = _demand(resources)

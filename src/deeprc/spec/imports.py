@@ -1,8 +1,9 @@
-"""Declarations a function can carry: what to import ahead, what to check before work starts."""
+"""Declarations a function can carry: what to import ahead, what to check before work starts, what it writes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from deeprc.spec.signature import signature_of, with_communicator
@@ -36,6 +37,28 @@ def checked_by(check: Callable[[dict[str, Any]], None]) -> Callable[[F], F]:
         return function
 
     return declare
+
+
+def writes(*parameters: str) -> Callable[[F], F]:
+    """Declare parameters that name files which the function writes: what lies there is no input of its task."""
+
+    def declare(function: F) -> F:
+        function.__deeprc_writes__ = parameters  # type: ignore[attr-defined]
+        return function
+
+    return declare
+
+
+def without_written(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments but for those that name what the function writes."""
+    written = getattr(function, "__deeprc_writes__", ())
+    return {name: value for name, value in kwargs.items() if name not in written}
+
+
+def written_files(function: Callable[..., Any], known: Mapping[str, Any]) -> list[Path]:
+    """The files that a call of the function writes, by arguments by name of their parameter."""
+    given = [known.get(name) for name in getattr(function, "__deeprc_writes__", ())]
+    return [Path(path) for path in given if isinstance(path, str | Path)]
 
 
 def known_arguments(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

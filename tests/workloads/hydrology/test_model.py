@@ -6,6 +6,7 @@ import pickle
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,7 @@ from deeprc.workloads.hydrology.camels import read_camels, read_camels_attribute
 from deeprc.workloads.hydrology.cleaning import clean_rivers
 from deeprc.workloads.hydrology.evaluation import evaluate
 from deeprc.workloads.hydrology.model import RiverModel
+from deeprc.workloads.hydrology.prediction import predict
 from deeprc.workloads.hydrology.rivers import river_files
 from deeprc.workloads.hydrology.setup import Setup, split_years
 from deeprc.workloads.hydrology.train import train_lstm
@@ -171,6 +173,33 @@ def test_scaled_inputs_are_in_the_ledger(model: RiverModel, rivers: pl.DataFrame
     assert set(told) == {*model.setup.features, *model.setup.static, model.setup.target}
     assert {entry.mode for entry in told.values()} == {"copied"}
     assert all(entry.bytes >= 4 * len(rivers) for entry in told.values())
+
+
+def test_a_model_in_its_file_forecasts_the_day_after_the_record(
+    model: RiverModel, rivers: pl.DataFrame, tmp_path: Path
+) -> None:
+    """Opened again it is the same; with the weather of the coming days it reaches its lead past the last discharge."""
+    assert RiverModel.open(model.weights) == model
+    with pytest.raises(DataError, match="no day after the last known discharge"):
+        predict(model, rivers)
+    last = rivers.group_by("basin", maintain_order=True).last()
+    days = [
+        last.with_columns(pl.col("date") + timedelta(days=ahead), pl.lit(None, pl.Float64).alias("discharge"))
+        for ahead in (1, 2)
+    ]
+    frame = predict(model.weights, pl.concat([rivers, *days]), path=tmp_path / "ahead.csv")
+    assert frame.rows() == [(row["basin"], row["date"] + timedelta(days=1), ANY) for row in last.to_dicts()]
+    assert pl.read_csv(tmp_path / "ahead.csv").height == 2
+    with pytest.raises(DataError, match=r"none\.keras\.json: no description"):
+        RiverModel.open(tmp_path / "none.keras")
+
+
+def test_a_model_of_all_years_is_not_evaluated(rivers: pl.DataFrame) -> None:
+    """test_years=0 leaves nothing to score on, which evaluate says."""
+    model = train_lstm(rivers.filter(basin="Fulda"), SoloCommunicator(), test_years=0, **TINY)
+    assert model.periods["Fulda"].test_from > model.periods["Fulda"].last
+    with pytest.raises(SpecError, match="test_years=0"):
+        evaluate(model, rivers)
 
 
 def test_refusals(rivers: pl.DataFrame, model: RiverModel) -> None:

@@ -31,8 +31,8 @@ def hydrographs_section(results: Results, points: int) -> Section | None:
         "Hydrographs",
         charts[:UNFOLDED],
         folded(f"{len(rest)} more rivers", rest) if rest else None,
-        lead="Discharge over the test period, which the models had not seen. Precipitation, where it is known, "
-        "hangs from the top.",
+        lead="Discharge over days that the models were not trained on, or around those that they forecast. "
+        "Precipitation, where it is known, hangs from the top.",
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from deeprc.communicator import Communicator, SoloCommunicator
-from deeprc.spec.imports import checked_by, imports
+from deeprc.spec.imports import checked_by, imports, writes
 from deeprc.training.torch import trainer
 from deeprc.workloads.forecasting.apart import apart
 from deeprc.workloads.forecasting.forecast import Forecast, backtest_of
@@ -44,6 +44,7 @@ def _check_settings(arguments: dict[str, Any]) -> None:
 
 @imports(*IMPORTS)
 @checked_by(_check_settings)
+@writes("path")
 def fit(
     data: Dataset | pl.DataFrame,
     model: str | type,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import polars as pl
 
 from deeprc.errors import DataError, SpecError, valid_values
 from deeprc.journal import ForecastPlot, record_artifact
-from deeprc.spec.imports import checked_by, imports
+from deeprc.spec.imports import checked_by, imports, writes
 from deeprc.workloads.forecasting.apart import apart
 from deeprc.workloads.forecasting.calendar import times_after
 from deeprc.workloads.forecasting.evaluation import iso_times
@@ -20,24 +19,23 @@ from deeprc.workloads.forecasting.forecast import Forecast
 from deeprc.workloads.forecasting.models import IMPORTS
 from deeprc.workloads.forecasting.panel import Panel, read_panel
 from deeprc.workloads.forecasting.trained import TrainedModel, forecast_windows
+from deeprc.workloads.frame_files import check_frame_path, write_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deeprc.bridge import Dataset
 
-WRITERS = (".csv", ".parquet")
 Trained = TrainedModel | Forecast | str | Path
 
 
 def _check_path(arguments: dict[str, Any]) -> None:
-    path = arguments.get("path")
-    if path is not None and Path(path).suffix not in WRITERS:
-        raise SpecError(f"path={str(path)!r}: forecasts are written to a name that ends in {' or '.join(WRITERS)}")
+    check_frame_path(arguments.get("path"))
 
 
 @imports(*IMPORTS)
 @checked_by(_check_path)
+@writes("path")
 def predict(
     models: Trained | Sequence[Trained],
     data: Dataset | pl.DataFrame,
@@ -67,7 +65,7 @@ def predict(
         DataError: a column or value that a model needs is missing, or a model's file is.
         SpecError: no models, models of different horizons, two of one name.
     """
-    _check_path({"path": path})
+    check_frame_path(path)
     trained = _opened(models)
     parts: dict[str, Any] = {}
     for each in trained:
@@ -83,7 +81,7 @@ def predict(
     for index in range(min(max_plots, len(panel.names))):
         record_artifact(_plot(panel, index, frame, [each.model for each in trained], trained[0].spec, title, unit))
     if path is not None:
-        _write(frame, Path(path))
+        write_frame(frame, path)
     return frame
 
 
@@ -185,15 +183,3 @@ def _plot(
         forecasts={model: [*before, *rows[model].to_list()] for model in models},
         cutoff=iso_times(recent)[-1],
     )
-
-
-def _write(frame: pl.DataFrame, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame.write_csv(temporary) if path.suffix == ".csv" else frame.write_parquet(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: the forecasts cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from deeprc.workloads.hydrology.metrics import nse as nse
     from deeprc.workloads.hydrology.metrics import peak_error as peak_error
     from deeprc.workloads.hydrology.model import RiverModel as RiverModel
+    from deeprc.workloads.hydrology.prediction import predict as predict
+    from deeprc.workloads.hydrology.records import read_records as read_records
     from deeprc.workloads.hydrology.rivers import read_river as read_river
     from deeprc.workloads.hydrology.rivers import river_files as river_files
     from deeprc.workloads.hydrology.setup import Setup as Setup
@@ -36,8 +38,10 @@ _HOMES = {
     "kge": "metrics",
     "nse": "metrics",
     "peak_error": "metrics",
+    "predict": "prediction",
     "read_camels": "camels",
     "read_camels_attributes": "camels",
+    "read_records": "records",
     "read_river": "rivers",
     "river_files": "rivers",
     "train_lstm": "train",

@@ -12,7 +12,7 @@ The rules
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +81,7 @@ def clean_rivers(comm: Communicator, paths: Mapping[str, str | Path], name: str 
     frames = [frame for frame, _ in cleaned]
     reports = [report for part in comm.all_gather([report for _, report in cleaned]) for report in part]
     if comm.rank == 0:
-        _record(reports)
+        record_cleaning(reports)
     share = pl.concat(frames) if frames else pl.DataFrame(schema=_SCHEMA)
     return from_polars(share, comm).sort("basin", "date").persist(name)
 
@@ -92,15 +92,32 @@ def clean_river(record: pl.DataFrame) -> tuple[pl.DataFrame, CleaningReport]:
     Returns:
         The frame of `COLUMNS`, sorted by date, and what was done.
     """
-    in_units = record.with_columns(discharge_mm_per_day().alias("discharge"))
+    statics = {name: record[name][0] for name in ("area_km2", "latitude_deg")}
+    cleaned, report = clean_record(record.drop(statics), statics)
+    if "tmean" not in cleaned.columns:
+        cleaned = cleaned.with_columns(pl.lit(None, dtype=pl.Float64).alias("tmean"))
+    return cleaned.select(pl.col(name).cast(_SCHEMA[name]) for name in COLUMNS), report
+
+
+def clean_record(record: pl.DataFrame, statics: Mapping[str, float]) -> tuple[pl.DataFrame, CleaningReport]:
+    """Apply the rules to one river's record: basin, date, discharge [mm/day] or discharge_m3s, and other columns.
+
+    `statics` are the catchment's attributes; discharge_m3s needs area_km2, and pet, where the record has none, is
+    computed from tmean if there is latitude_deg.
+
+    Returns:
+        basin, date, the attributes, discharge and the other columns, sorted by date, and what was done.
+    """
+    fixed = {name: pl.lit(value, dtype=pl.Float64).alias(name) for name, value in statics.items()}
+    in_units = record.with_columns(fixed.values())
+    if "discharge_m3s" in record.columns:
+        in_units = in_units.with_columns(discharge_mm_per_day().alias("discharge")).drop("discharge_m3s")
     measured = [name for name in BOUNDS if name in in_units.columns]
     bounded = in_units.with_columns(within_bounds(name) for name in measured)
-    daily = every_day(bounded)
+    daily = every_day(bounded).with_columns(fixed.values())
     filled = daily.with_columns(fill_short_gaps(name) for name in measured if name in INTERPOLATED)
-    if "pet" not in filled.columns:
+    if "pet" not in filled.columns and {"tmean", "latitude_deg"} <= set(filled.columns):
         filled = filled.with_columns(oudin_pet().alias("pet"))
-    if "tmean" not in filled.columns:
-        filled = filled.with_columns(pl.lit(None, dtype=pl.Float64).alias("tmean"))
     report = CleaningReport(
         basin=record["basin"][0],
         days=daily.height,
@@ -108,7 +125,9 @@ def clean_river(record: pl.DataFrame) -> tuple[pl.DataFrame, CleaningReport]:
         out_of_bounds=_nulls(bounded, measured) - _nulls(in_units, measured),
         filled=_nulls(daily, measured) - _nulls(filled, measured),
     )
-    return filled.select(pl.col(name).cast(_SCHEMA[name]) for name in COLUMNS), report
+    return filled.select(
+        "basin", "date", *statics, "discharge", pl.all().exclude("basin", "date", *statics, "discharge")
+    ), report
 
 
 def discharge_mm_per_day() -> pl.Expr:
@@ -170,7 +189,7 @@ def _nulls(frame: pl.DataFrame, columns: list[str]) -> int:
     return sum(frame[name].null_count() for name in columns)
 
 
-def _record(reports: list[CleaningReport]) -> None:
+def record_cleaning(reports: Sequence[CleaningReport]) -> None:
     """Leave what cleaning did in the journal, one row a river."""
     record_artifact(
         MetricTable(

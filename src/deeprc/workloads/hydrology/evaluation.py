@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import polars.selectors as cs
 
+from deeprc.errors import SpecError
 from deeprc.journal import Hydrograph, MetricTable, record_artifact
 from deeprc.spec.imports import imports
 from deeprc.training.keras import IMPORTS
@@ -67,7 +68,10 @@ def evaluate(model: RiverModel, data: Dataset | pl.DataFrame) -> HydrologyResult
 
     Raises:
         DataError: data or weights that the model cannot use.
+        SpecError: the model kept no test years.
     """
+    if not model.setup.test_years:
+        raise SpecError("a model with test_years=0 has seen all years: nothing is left to score it on")
     simulated = simulations(model, data)
     scores = []
     for (basin,), river in simulated.group_by("basin", maintain_order=True):

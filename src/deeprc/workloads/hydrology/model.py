@@ -5,13 +5,17 @@ al. 2022, doi:10.5194/hess-26-5493-2022).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from deeprc.errors import DataError
 from deeprc.training.keras import Epoch, load_keras, load_model
 from deeprc.workloads.hydrology.samples import Scaling, checked_frame, note_scaled, river_samples, windows
 from deeprc.workloads.hydrology.setup import Periods, Setup
@@ -36,6 +40,36 @@ class RiverModel:
     def __str__(self) -> str:
         return f"river model of {', '.join(self.periods)}: best of {len(self.epochs)} epochs was {self.best_epoch}"
 
+    @classmethod
+    def open(cls, weights: str | Path) -> RiverModel:
+        """The model whose weights are in a `.keras` file; what else it is lies beside it, in `.keras.json`.
+
+        Raises:
+            DataError: that description is absent or of something else.
+        """
+        path = Path(f"{weights}.json")
+        try:
+            kept = json.loads(path.read_text())
+            return cls(
+                str(weights),
+                Setup(**kept["setup"]),
+                Scaling(*({name: tuple(pair) for name, pair in kept["scaling"][part].items()} for part in _SCALINGS)),
+                {basin: _periods(days) for basin, days in kept["periods"].items()},
+                tuple(Epoch(**epoch) for epoch in kept["epochs"]),
+                kept["best_epoch"],
+            )
+        except OSError as error:
+            raise DataError(f"{path}: no description of a river model can be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: is not the description of a river model ({error})") from error
+
+    def describe(self) -> None:
+        """Write what `open` reads."""
+        path = Path(f"{self.weights}.json")
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(self), default=str, indent=1))
+        temporary.replace(path)
+
     def predict(self, data: Dataset | pl.DataFrame) -> pl.DataFrame:
         """Discharge of every day that has a full window.
 
@@ -58,6 +92,13 @@ class RiverModel:
             dates = river.dates[river.days]
             parts.append(pl.DataFrame({"date": dates, "LSTM": discharge}).with_columns(basin=pl.lit(river.basin)))
         return pl.concat(parts).select("basin", "date", "LSTM")
+
+
+_SCALINGS = ("columns", "target")
+
+
+def _periods(days: Mapping[str, str]) -> Periods:
+    return Periods(**{name: date.fromisoformat(day) for name, day in days.items()})
 
 
 def build_network(num_columns: int, setup: Setup) -> Any:

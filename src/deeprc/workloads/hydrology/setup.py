@@ -21,7 +21,7 @@ class Setup:
     reads the discharge observed up to that many days before (a forecast that knows the weather up to its
     day); with 0 it simulates runoff from weather alone, and needs a lookback as long as the catchment's memory,
     half a year and more. The last `test_years` of each river are never trained on, the `validation_years`
-    before them choose the epoch.
+    before them choose the epoch; with 0 test years a model is for forecasts, and cannot be evaluated.
     """
 
     features: tuple[str, ...] = ("precipitation", "pet")
@@ -42,7 +42,7 @@ class Setup:
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", tuple(self.features))
         object.__setattr__(self, "static", tuple(self.static))
-        smallest = {"lead_days": 0, "seed": 0, "dropout": 0}
+        smallest = {"lead_days": 0, "seed": 0, "dropout": 0, "test_years": 0}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int | float) and value < smallest.get(field.name, 1 if field.type == "int" else 0):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +16,12 @@ ROW = "row"
 
 
 def read_fields(
-    path: Path, columns: Sequence[str], *, separator: str | None = None, header_rows: int = 0
+    path: Path,
+    columns: Sequence[str],
+    *,
+    separator: str | None = None,
+    header_rows: int = 0,
+    encoding: str = "utf-8-sig",
 ) -> pl.DataFrame:
     """Split the lines after `header_rows` into text columns, with their line number in `row`.
 
@@ -23,7 +30,7 @@ def read_fields(
     Raises:
         DataError: no such file, no row in it, or a line with another number of fields (file and row named).
     """
-    lines = read_text_lines(path)[header_rows:]
+    lines = read_text_lines(path, encoding)[header_rows:]
     fields = pl.col("lines").str.extract_all(r"\S+") if separator is None else pl.col("lines").str.split(separator)
     frame = (
         pl.DataFrame({"lines": lines}, schema={"lines": pl.String})
@@ -45,15 +52,16 @@ def read_fields(
     )
 
 
-def read_text_lines(path: Path) -> list[str]:
-    """All lines of a UTF-8 file.
+def read_text_lines(path: Path, encoding: str = "utf-8-sig") -> list[str]:
+    """All lines of a text file, unpacked if its name ends in `.gz`.
 
     Raises:
-        DataError: the file is absent, unreadable or not text.
+        DataError: the file is absent, unreadable, cut short or not text.
     """
     try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        content = Path(path).read_bytes()
+        return (gzip.decompress(content) if Path(path).suffix == ".gz" else content).decode(encoding).splitlines()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, LookupError) as error:
         raise DataError(f"{path}: cannot be read as text ({error})") from error
 
 

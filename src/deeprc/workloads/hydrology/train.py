@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from deeprc.bridge import dataset_root
-from deeprc.spec.imports import checked_by, imports
+from deeprc.spec.imports import checked_by, imports, writes
 from deeprc.training.keras import IMPORTS, Training, fit, load_keras, save_model
 from deeprc.workloads.hydrology.model import RiverModel, build_network
 from deeprc.workloads.hydrology.samples import (
@@ -34,6 +34,7 @@ def _check_settings(arguments: dict[str, Any]) -> None:
 
 @imports(*IMPORTS)
 @checked_by(_check_settings)
+@writes("path")
 def train_lstm(
     data: Dataset | pl.DataFrame,
     comm: Communicator,
@@ -59,8 +60,8 @@ def train_lstm(
     Args:
         data: basin, date, the target and the features, one row a day; rivers of different years may mix.
         comm: the task's communicator; each rank takes its share of every batch of `batch_size` windows.
-        path: the `.keras` file for the weights; None puts one of a new name among the run's datasets (outside a
-            run, in a temporary folder that goes away with the process).
+        path: the `.keras` file for the weights, which `RiverModel.open` reads again; None puts one of a new name
+            among the run's datasets (outside a run, in a temporary folder that goes away with the process).
         others: see `Setup`.
 
     Raises:
@@ -90,7 +91,10 @@ def train_lstm(
     note_scaled(data, rivers, setup)
     network, training = _train(rivers, periods, setup, comm)
     weights = _save(network, path, comm)
-    return RiverModel(weights, setup, scaling, periods, training.epochs, training.best_epoch)
+    model = RiverModel(weights, setup, scaling, periods, training.epochs, training.best_epoch)
+    if comm.rank == 0:
+        model.describe()
+    return model
 
 
 def _train(
