@@ -212,7 +212,7 @@ def _stop(cluster: SlurmCluster) -> None:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(left, timeout=5)
+    psutil.wait_procs(left, timeout=30)
 
 
 def _belongs_to(process: psutil.Process, folder: Path) -> bool:

@@ -211,7 +211,7 @@ def test_without_any_node_left_nothing_hangs(site: Site, tmp_path: Path) -> None
             running.result(timeout=60)
         for future in (waiting, session.submit(abs, -1)):
             with pytest.raises(AgentLostError, match="no node is left"):
-                future.result(timeout=30)
+                future.result(timeout=60)
 
 
 def affinity() -> list[int]:

@@ -110,7 +110,7 @@ def test_an_agent_that_is_killed_is_lost_at_once(cluster: SlurmCluster, job: str
         for agent in agents(session.run_directory):
             agent.kill()
         with pytest.raises(AgentLostError, match=r"node1 is lost: its agent ended: Killed \(SIGKILL\)"):
-            future.result(timeout=20)
+            future.result(timeout=60)
 
 
 def test_close_leaves_no_step_and_no_process(cluster: SlurmCluster, job: str, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_when_srun_is_killed_the_session_ends_what_it_left(cluster: SlurmCluster
             if process.name() == "srun":
                 process.kill()
         with pytest.raises(AgentLostError, match="srun"):
-            future.result(timeout=30)
+            future.result(timeout=60)
     wait_until(lambda: agents(tmp_path / "run") == [])
 
 

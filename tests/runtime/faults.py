@@ -64,7 +64,7 @@ def children_of(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def wait_until(condition: object, timeout_s: float = 30.0) -> bool:
+def wait_until(condition: object, timeout_s: float = 60.0) -> bool:
     """Poll a condition until it holds; False if it never does."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -134,7 +134,7 @@ def memory_cgroup(limit_bytes: int) -> Iterator[str]:
         (group / limit).write_text(str(limit_bytes))
         yield str(group / "cgroup.procs")
     finally:
-        wait_until(lambda: not (group / "cgroup.procs").read_text(), timeout_s=10)
+        wait_until(lambda: not (group / "cgroup.procs").read_text())
         group.rmdir()
 
 

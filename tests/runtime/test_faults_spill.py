@@ -54,9 +54,9 @@ def test_a_rank_killed_in_mid_spill_leaves_nothing(tmp_path: Path) -> None:
         scratch = scratch_of(session.run_directory)
         assert _held_on_disk(scratch) >= ROWS * 8
         os.kill(victim, signal.SIGKILL)
-        assert isinstance(future.exception(timeout=30), RankDiedError)
-        assert faults.wait_until(lambda: not list(scratch.iterdir()), timeout_s=10)
-        assert session.submit(os.getpid).result(timeout=30) != os.getpid()
+        assert isinstance(future.exception(timeout=60), RankDiedError)
+        assert faults.wait_until(lambda: not list(scratch.iterdir()))
+        assert session.submit(os.getpid).result(timeout=60) != os.getpid()
 
 
 _DRIVER = """
@@ -92,4 +92,4 @@ def test_a_full_scratch_disk_ends_all_ranks_and_says_where(tmp_path: Path) -> No
         scratch = scratch_of(session.run_directory)
         assert f"scratch folder {scratch}" in message and "No space left on device" in message
         assert "set DEEPRC_SCRATCH to a folder on a larger disk, or give the task more memory=" in message
-        assert faults.wait_until(lambda: not list(scratch.iterdir()), timeout_s=10)
+        assert faults.wait_until(lambda: not list(scratch.iterdir()))

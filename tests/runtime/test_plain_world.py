@@ -57,7 +57,7 @@ _SCRIPT = """
         agent = faults.agent_of(session)
         family = [agent, *agent.children(recursive=True)]
         agent.kill()
-        lost = type(future.exception(timeout=30)).__name__
+        lost = type(future.exception(timeout=60)).__name__
     print(json.dumps([version, shared, told, stuck, left_by_session, lost, left(agent, family)]))
 """
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from fnmatch import fnmatch
-from pathlib import Path
-
-import deeprc as rc
 from deeprc.runtime.pmi import PmiWorld
 
 
@@ -52,23 +47,3 @@ def test_values_cross_nodes_at_a_fence() -> None:
     assert here.fence == {}
     assert [rank for rank, _ in here.complete({"card-2": "far"})] == [0, 1]
     assert "value=far" in here.handle(0, "cmd=get kvsname=k key=card-2")[0][1]
-
-
-def _segments_in_use() -> set[str]:
-    """Names of shared memory that this rank's MPI has mapped, whether they have been unlinked or not."""
-    lines = Path("/proc/self/maps").read_text().splitlines()
-    return {Path(line.split()[5]).name for line in lines if "mpich_shm_" in line}
-
-
-def _with_segments(comm: rc.Communicator) -> tuple[str, set[str]]:
-    return os.environ["PMI_RANK"], _segments_in_use()
-
-
-def test_segments_are_found_by_the_name_of_the_world(session: rc.Session) -> None:
-    """What MPICH calls its shared memory follows from the world's name, as the agent works it out."""
-    assert fnmatch("mpich_shm_c2a0066f_0", PmiWorld((2,), name="1d51de35b9d4aa1e").segments)
-    assert fnmatch("mpich_shm_c8474640_0", PmiWorld((2,), name="92f40a8e9310c155").segments)
-    rank, segments = session.submit(_with_segments, ranks=2, comm="mpi").result(timeout=60)
-    assert rank == "0"
-    assert segments
-    assert not [path for path in Path("/dev/shm").iterdir() if path.name in segments]

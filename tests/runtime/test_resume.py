@@ -120,7 +120,7 @@ def test_a_killed_run_is_resumed(project: Project) -> None:
         assert faults.wait_until(lambda: "last" in project.ran() and kept(first) == 3, timeout_s=90)
     finally:
         driver.kill()
-        driver.communicate(timeout=20)
+        driver.communicate(timeout=60)
     (project.folder / "wait").unlink()
     assert project.run("--resume", "first", "--run-dir", "second") == ["last"]
     second = read_run(project.folder / "second")
@@ -310,7 +310,7 @@ def test_a_driver_interrupted_can_be_resumed(project: Project) -> None:
             assert faults.wait_until(lambda: "last" in project.ran(), timeout_s=90)
             time.sleep(0.2)
             driver.send_signal(signal.SIGINT)
-            assert driver.wait(timeout=30) == 130
+            assert driver.wait(timeout=60) == 130
         finally:
             driver.kill()
     (project.folder / "wait").unlink()

@@ -60,11 +60,11 @@ def test_a_stopped_task_goes_on_where_it_was(tmp_path: Path, function, ranks: in
         wait_for(log, 3)
         session.stop(30, "for a test")
         with pytest.raises(rc.TaskStoppedError, match="stopped with a checkpoint: at "):
-            counting.result(timeout=30)
+            counting.result(timeout=60)
         with pytest.raises(rc.TaskStoppedError, match="for a test"):
-            following.result(timeout=30)
+            following.result(timeout=60)
         with pytest.raises(rc.TaskStoppedError, match="for a test"):
-            session.submit(after, 1, name="late").result(timeout=30)
+            session.submit(after, 1, name="late").result(timeout=60)
     assert read_run(tmp_path / "first").events[-1]["status"] == "interrupted"
     before = len(counted(log))
     assert 3 <= before < 60
@@ -84,7 +84,7 @@ def test_what_does_not_stop_is_ended(tmp_path: Path) -> None:
             time.sleep(0.02)
         session.stop(0.5)
         with pytest.raises(rc.TaskStoppedError, match="not stopped by itself in time"):
-            future.result(timeout=30)
+            future.result(timeout=60)
 
 
 def test_what_ends_in_time_has_its_result(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_what_ends_in_time_has_its_result(tmp_path: Path) -> None:
         while not future.running():
             time.sleep(0.02)
         session.stop(30)
-        assert future.result(timeout=30) is None
+        assert future.result(timeout=60) is None
     assert read_run(tmp_path / "run").events[-1]["status"] == "succeeded"
 
 
@@ -125,10 +125,10 @@ def test_a_run_that_never_came_to_a_task_hands_its_checkpoint_on(tmp_path: Path)
         future = session.submit(count_to, 40, str(tmp_path))
         wait_for(log, 3)
         session.stop(30)
-        assert isinstance(future.exception(timeout=30), rc.TaskStoppedError)
+        assert isinstance(future.exception(timeout=60), rc.TaskStoppedError)
     with rc.Session(cores=1, run_dir=tmp_path / "second", resume=tmp_path / "first") as session:
         session.stop(30)
-        assert isinstance(session.submit(count_to, 40, str(tmp_path)).exception(timeout=30), rc.TaskStoppedError)
+        assert isinstance(session.submit(count_to, 40, str(tmp_path)).exception(timeout=60), rc.TaskStoppedError)
     with rc.Session(cores=1, run_dir=tmp_path / "third", resume=tmp_path / "second") as session:
         assert session.submit(count_to, 40, str(tmp_path)).result(timeout=60) == 40
     assert counted(log) == list(range(40))
@@ -141,10 +141,10 @@ def test_a_checkpoint_of_other_arguments_is_not_used(tmp_path: Path) -> None:
         future = session.submit(count_to, 60, str(tmp_path), name="count")
         wait_for(log, 3)
         session.stop(30)
-        assert isinstance(future.exception(timeout=30), rc.TaskStoppedError)
+        assert isinstance(future.exception(timeout=60), rc.TaskStoppedError)
     log.unlink()
     with rc.Session(cores=1, run_dir=tmp_path / "second", resume=tmp_path / "first") as session:
-        assert session.submit(count_to, 5, str(tmp_path), name="count").result(timeout=30) == 5
+        assert session.submit(count_to, 5, str(tmp_path), name="count").result(timeout=60) == 5
     assert counted(log) == list(range(5))
     warnings = [event["message"] for event in read_run(tmp_path / "second").of_kind("warning")]
     assert warnings == ["begins anew, without its checkpoint: its arguments have changed"]

@@ -63,7 +63,7 @@ def _assert_none_twice(run_directory: Path, diary: Path, count: int) -> None:
 
 
 def _assert_nothing_left(family: list[psutil.Process], shared_memory: set[Path], run_directory: Path) -> None:
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive
     deadline = time.monotonic() + 5
     while (left := set(Path("/dev/shm").iterdir()) - shared_memory) and time.monotonic() < deadline:

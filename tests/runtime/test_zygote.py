@@ -90,7 +90,7 @@ def test_mpi_ranks_can_be_started_plainly(tmp_path: Path, monkeypatch: pytest.Mo
             session.submit(faults.die_on, 1, "SIGKILL", ranks=3, comm="mpi").result(timeout=60)
         assert session.submit(world, ranks=2, comm="mpi").result(timeout=90) == [0, 1]
         family = set(faults.children_of(os.getpid())) - others
-    assert faults.wait_until(lambda: not any(process.is_running() for process in family), timeout_s=5)
+    assert faults.wait_until(lambda: not any(process.is_running() for process in family))
     assert list(own.glob("deeprc-*")) == []
     shutil.rmtree(own)
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from deeprc.runtime import shared_folder
-from deeprc.runtime.zygote import end_with_parent, forked, serve
+from deeprc.runtime.zygote import Ranks, end_with_parent, forked, remove_shared_memory, serve
 
 # Where MPICH, Open MPI and PMIx launchers tell a process its rank.
 _RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
@@ -25,7 +25,8 @@ _RANK_VARIABLES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 def main() -> None:
     """Join the agent, then start a rank when asked and keep it until the agent hangs up."""
     folder = Path(sys.argv[1])
-    end = end_with_parent(partial(shared_folder.remove, folder))
+    ranks: Ranks = {}
+    end = end_with_parent(partial(remove_shared_memory, folder, ranks))
     shared_folder.hold(folder)
     rank = int(next(os.environ[name] for name in _RANK_VARIABLES if name in os.environ))
     agent = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -36,7 +37,7 @@ def main() -> None:
     except (OSError, ValueError):
         # The agent has died, or no longer needs this world.
         end()
-    serve(agent, lease, sys.argv[2], forked, end)
+    serve(agent, lease, sys.argv[2], forked, ranks, end)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import secrets
 
+from deeprc.runtime.segments import segments_of_world
+
 Reply = tuple[int, str]
 
 
@@ -40,11 +42,8 @@ class PmiWorld:
 
     @property
     def segments(self) -> str:
-        """What MPICH's ranks call their shared memory in /dev/shm, a pattern: an FNV-1a hash of the world's name."""
-        value = 0x811C9DC5
-        for byte in self._name.encode():
-            value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
-        return f"mpich_shm_{value:x}_*"
+        """What MPICH's ranks call their shared memory in /dev/shm, a pattern."""
+        return segments_of_world(self._name)
 
     def environment(self, rank: int) -> dict[str, str]:
         """What the rank must find in its environment before MPI starts, besides PMI_FD."""

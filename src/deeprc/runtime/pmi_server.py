@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.pmi import PmiWorld
+from deeprc.runtime.segments import remove_segments
 
 _LAST_RANK_S = 1.0
 
@@ -28,6 +28,10 @@ class PmiServer:
     @property
     def spans_nodes(self) -> bool:
         return len(self._world.ranks) < self._world.size
+
+    @property
+    def segments(self) -> str:
+        return self._world.segments
 
     def connect(self, rank: int) -> tuple[socket.socket, dict[str, str]]:
         """The rank's end of its socket, to be passed on and closed, and its environment (less PMI_FD)."""
@@ -54,8 +58,7 @@ class PmiServer:
 
     def _remove_segments(self) -> None:
         """A rank that dies in MPI_Init leaves a segment that no living process has open: only its name leads to it."""
-        for segment in Path("/dev/shm").glob(self._world.segments):
-            segment.unlink(missing_ok=True)
+        remove_segments(self.segments)
 
     def _answer(self, rank: int) -> None:
         ours = self._sockets[rank]

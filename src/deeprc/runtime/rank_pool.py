@@ -209,7 +209,7 @@ class RankPool:
             pmi, env = world.connect(world_rank)
             if world.spans_nodes:
                 env |= spanning_environment(self._address)
-            zygote.start_rank(identifier, env, [theirs.fileno(), log_descriptor, pmi.fileno()])
+            zygote.start_rank(identifier, env, [theirs.fileno(), log_descriptor, pmi.fileno()], world.segments)
             pmi.close()
         theirs.close()
         os.close(log_descriptor)

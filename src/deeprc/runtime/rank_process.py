@@ -15,6 +15,7 @@ from deeprc.runtime.messages import Profile, RankReturned, Shared, StopSoon
 from deeprc.runtime.plain_world import PlainWorld
 from deeprc.runtime.pmi_server import PmiServer
 from deeprc.runtime.rank_page import PageReader
+from deeprc.runtime.segments import segments_open_in
 from deeprc.runtime.told import Told
 
 _TAIL_BYTES = 4096
@@ -82,7 +83,7 @@ class RankProcess:
         if self.pid is None:
             return
         # Of a world of ours they are found by its name.
-        segments = _mpi_segments(self.pid) if isinstance(self.world, PlainWorld) else []
+        segments = segments_open_in(self.pid) if isinstance(self.world, PlainWorld) else []
         # Those that left its group are still its descendants.
         children = descendants(self.pid) if self.exit_code is None else []
         try:
@@ -96,15 +97,6 @@ class RankProcess:
             kill_process(child)
         for segment in segments:
             segment.unlink(missing_ok=True)
-
-
-def _mpi_segments(pid: int) -> list[Path]:
-    """Shared memory of a rank's MPI world, which MPICH only removes when all its ranks end in good order."""
-    try:
-        targets = [entry.readlink() for entry in Path(f"/proc/{pid}/fd").iterdir()]
-    except OSError:
-        return []
-    return [target for target in targets if target.parent == Path("/dev/shm") and target.name.startswith("mpich_shm_")]
 
 
 def kill_process(pid: int) -> None:

@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 from deeprc.runtime import shared_folder
 from deeprc.runtime.family import adopt_orphans, children, descendants
 from deeprc.runtime.lease import call_when_over
+from deeprc.runtime.segments import remove_segments, segments_of, segments_open_in
 
 # The kernel's out-of-memory killer takes ranks before it takes the driver, an agent or a zygote.
 _RANK_OOM_SCORE = b"500"
@@ -43,7 +44,8 @@ def main() -> None:
     """
     control = socket.socket(fileno=int(sys.argv[1]))
     shared = Path(sys.argv[3])
-    end = end_with_parent(partial(shared_folder.remove, shared))
+    ranks: Ranks = {}
+    end = end_with_parent(partial(remove_shared_memory, shared, ranks))
     shared_folder.hold(shared)
     if _has_hung_up(control):
         # The agent had died before the kernel was asked to tell us.
@@ -60,7 +62,7 @@ def main() -> None:
     seconds = time.perf_counter() - started
     problem = _fork_problem()
     _send(control, ready=True, import_seconds=seconds, failed=failed, unsafe=problem)
-    serve(control, int(sys.argv[2]), settings["run_directory"], forked if problem is None else _spawned, end)
+    serve(control, int(sys.argv[2]), settings["run_directory"], forked if problem is None else _spawned, ranks, end)
 
 
 def _has_hung_up(control: socket.socket) -> bool:
@@ -88,13 +90,16 @@ def import_all(modules: list[str]) -> dict[str, str]:
 
 
 Start = Callable[[dict[str, Any], list[int], socket.socket, str], int]
+# Living ranks: what the MPI library calls their world's shared memory, a pattern.
+Ranks = dict[int, str]
 
 
-def serve(control: socket.socket, lease: int, run_directory: str, start: Start, end: Callable[[], NoReturn]) -> None:
+def serve(
+    control: socket.socket, lease: int, run_directory: str, start: Start, ranks: Ranks, end: Callable[[], NoReturn]
+) -> None:
     """Start ranks on request, report exits; `end` once the agent closes its end or dies, or its lease is over."""
     # What an import has started is no rank's.
     household = set(children(os.getpid()))
-    ranks: set[int] = set()
     # An import may have put its own in this place.
     signal.signal(signal.SIGTERM, lambda *_: end())
     call_when_over(lease, end)
@@ -116,7 +121,7 @@ def serve(control: socket.socket, lease: int, run_directory: str, start: Start, 
                 import_all(request["modules"])
                 continue
             pid = start(request, descriptors, control, run_directory)
-            ranks.add(pid)
+            ranks[pid] = request.get("segments") or segments_of(pid)
             for descriptor in descriptors:
                 os.close(descriptor)
             _send(control, started=request["id"], pid=pid)
@@ -195,7 +200,7 @@ def _offer_to_oom_killer() -> None:
         Path("/proc/self/oom_score_adj").write_bytes(_RANK_OOM_SCORE)
 
 
-def _report_exits(control: socket.socket, ranks: set[int], household: set[int]) -> None:
+def _report_exits(control: socket.socket, ranks: Ranks, household: set[int]) -> None:
     """Report ranks that have ended; end what they left behind, which is ours since we adopt orphans."""
     while True:
         try:
@@ -204,10 +209,10 @@ def _report_exits(control: socket.socket, ranks: set[int], household: set[int]) 
             return
         if pid == 0:
             break
-        if pid in ranks:
-            ranks.discard(pid)
+        remove_segments(segments_of(pid))
+        if ranks.pop(pid, None):
             _send(control, exited=pid, code=os.waitstatus_to_exitcode(status))
-    for orphan in set(children(os.getpid())) - ranks - household:
+    for orphan in set(children(os.getpid())) - set(ranks) - household:
         os.kill(orphan, signal.SIGKILL)
 
 
@@ -234,14 +239,27 @@ def end_with_parent(clean: Callable[[], None]) -> Callable[[], NoReturn]:
 
 
 def _end_descendants() -> None:
+    """End all processes below this one, and remove the shared memory that their MPI has not."""
+    segments = set[Path]()
     while family := descendants(os.getpid()):
         for pid in family:
+            # The name of a world that the library's launcher has made is not known.
+            segments.update(segments_open_in(pid))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         # Orphans of what has just been ended become ours, and are found in the next round.
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                continue
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                remove_segments(segments_of(pid))
+    for segment in segments:
+        segment.unlink(missing_ok=True)
+
+
+def remove_shared_memory(folder: Path, ranks: Ranks) -> None:
+    """Remove what ranks that have been ended had: the agent, whose part that is while they live, may be dead."""
+    shared_folder.remove(folder)
+    for segments in set(ranks.values()):
+        remove_segments(segments)
 
 
 def _fork_problem() -> str | None:

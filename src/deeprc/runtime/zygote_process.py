@@ -105,9 +105,14 @@ class ZygoteProcess:
             self.modules.update(new)
             self._send(op="import", modules=new)
 
-    def start_rank(self, identifier: int, env: dict[str, str], descriptors: list[int]) -> None:
-        """Ask for a rank that holds `descriptors`: channel, log and, for MPI, the PMI socket."""
-        message = json.dumps({"op": "start", "id": identifier, "env": env}).encode()
+    def start_rank(
+        self, identifier: int, env: dict[str, str], descriptors: list[int], segments: str | None = None
+    ) -> None:
+        """Ask for a rank that holds `descriptors`: channel, log and, for MPI, the PMI socket.
+
+        `segments` is what its MPI world's shared memory is called, should the zygote have to remove it.
+        """
+        message = json.dumps({"op": "start", "id": identifier, "env": env, "segments": segments}).encode()
         socket.send_fds(self._control, [message], descriptors)
 
     def close(self) -> None:
