@@ -126,6 +126,15 @@ GROUPS = {
             pl.col("i").quantile(0.3).alias("q"),
         )
     ),
+    "group_related": Case(
+        lambda t, o: t.group_by("g").agg(
+            pl.corr("i", "f"),
+            pl.cov("i", "k").alias("cov"),
+            pl.cov("f", "i", ddof=0).alias("cov0"),
+            (pl.corr("i", "k") ** 2).alias("r2"),
+            pl.corr(pl.col("f").cast(pl.Float32), pl.col("x").cast(pl.Float32)).alias("narrow"),
+        )
+    ),
     "group_all": Case(lambda t, o: t.select("k", "i", "g").group_by("k").agg(pl.all().first())),
     "group_udf": Case(
         lambda t, o: t.group_by("k").agg(

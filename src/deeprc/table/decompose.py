@@ -3,8 +3,7 @@
 A sum is the sum of the ranks' sums, a mean is a sum and a count, a variance is made of counts, means and sums of
 squares about these; a median is nothing of the kind. Aggregates over row-wise expressions, filtered ones too, are
 taken apart, and so is what is computed from several, as `x.max() - x.min()`; if any of a list is not, none is, and
-whole groups travel instead. Variances: Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for
-computing sample variances, Stanford STAN-CS-79-773 (1979).
+whole groups travel instead.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from deeprc.table.expressions import (
 )
 from deeprc.table.extremes import place_of_extreme, place_of_value, value_at_extreme
 from deeprc.table.moments import kurtosis, skewness
+from deeprc.table.spreads import correlation, covariance, mean, variance
 
 _LIKE_PARTS = ("NullCount", "Product")  # and any, all, has_nulls: below
 _WITH_HALVES = ("Bitwise", "Skew", "Kurtosis", "ArgMax", "ArgMin", "IndexOf", "MaxBy", "MinBy")
@@ -95,6 +95,8 @@ def _taken_apart(node: Tree, part: str, schema: pl.Schema, grouped: bool) -> tup
 def _halves(node: Tree, part: str, schema: pl.Schema, grouped: bool) -> tuple[list[pl.Expr], pl.Expr] | None:
     if node == "Len":
         return [pl.len().alias(part)], pl.col(part).sum()
+    if kind(node) == "Function" and kind(node["Function"]["function"]) == "Correlation":
+        return _halves_of_pairs(node["Function"], part, schema)
     found = _aggregate(node)
     if found is None or not splits(found[1], schema):
         return None
@@ -111,10 +113,8 @@ def _halves(node: Tree, part: str, schema: pl.Schema, grouped: bool) -> tuple[li
         return _end(name, child, part, always=grouped and row_wise(child, schema))
     if name in ("FirstNonNull", "LastNonNull"):
         return [whole], from_tree({"Agg": {name: {"Column": part}}})
-    if name == "Mean" and _is_plain_number(dtype):
-        return _mean(from_tree(child), part)
-    if name in ("Std", "Var") and _is_plain_number(dtype):
-        return _spread(from_tree(child), name, int(argument[1]), part)
+    if name in ("Mean", "Std", "Var") and _is_plain_number(dtype):
+        return _spread(name, from_tree(child), argument, part)
     if name in ("Product", "Boolean", "Bitwise"):
         return [whole], from_tree({"Function": {**node["Function"], "input": [{"Column": part}]}})
     if name == "HasNulls":
@@ -122,6 +122,13 @@ def _halves(node: Tree, part: str, schema: pl.Schema, grouped: bool) -> tuple[li
     if name in ("Skew", "Kurtosis") and _is_plain_number(dtype):
         return _shape(from_tree(child), argument, part)
     return _halves_of_places(name, node, part, schema)
+
+
+def _spread(name: str, values: pl.Expr, argument: Any, part: str) -> tuple[list[pl.Expr], pl.Expr]:
+    if name == "Mean":
+        return mean(values, part)
+    halves, squared = variance(values, int(argument[1]), part)
+    return halves, squared.sqrt() if name == "Std" else squared
 
 
 def _shape(values: pl.Expr, argument: Any, part: str) -> tuple[list[pl.Expr], pl.Expr]:
@@ -139,6 +146,21 @@ def _halves_of_places(name: str, node: Tree, part: str, schema: pl.Schema) -> tu
     if name in ("MaxBy", "MinBy"):
         by = node["Function"]["input"][1]
         return value_at_extreme(node, part) if splits(by, schema) and _is_ordered(dtype_of(by, schema)) else None
+    return None
+
+
+def _halves_of_pairs(function: Tree, part: str, schema: pl.Schema) -> tuple[list[pl.Expr], pl.Expr] | None:
+    """Of a covariance, or Pearson's correlation, of two columns; a part does not know the ranks of its values."""
+    method, sides = function["function"]["Correlation"]["method"], function["input"]
+    left, right = (from_tree(side) for side in sides)
+    for side in sides:
+        numbers = row_wise(side, schema) and _is_plain_number(dtype_of(side, schema))
+        if not numbers or not from_tree(side).meta.root_names():
+            return None
+    if method == "Pearson":
+        return correlation(left, right, part)
+    if isinstance(method, dict) and "Covariance" in method:
+        return covariance(left, right, int(method["Covariance"]), part)
     return None
 
 
@@ -174,31 +196,6 @@ def _end(name: str, child: Tree, part: str, *, always: bool) -> tuple[list[pl.Ex
     return [value] if always else [value, from_tree(child).len().alias(f"{part}_len")], (
         there.first() if name == "First" else there.last()
     )
-
-
-def _mean(values: pl.Expr, part: str) -> tuple[list[pl.Expr], pl.Expr]:
-    total, count = pl.col(f"{part}_sum").sum(), pl.col(f"{part}_count").sum()
-    halves: list[Any] = [
-        values.cast(pl.Float64).sum().alias(f"{part}_sum"),
-        values.count().alias(f"{part}_count"),
-    ]
-    return halves, pl.when(count > 0).then(total / count)
-
-
-def _spread(values: pl.Expr, name: str, ddof: int, part: str) -> tuple[list[pl.Expr], pl.Expr]:
-    """Variance or standard deviation, from each part's count, mean and sum of squares about it."""
-    numbers = values.cast(pl.Float64)
-    halves: list[pl.Expr] = [
-        numbers.count().cast(pl.Float64).alias(f"{part}_count"),
-        numbers.mean().alias(f"{part}_mean"),
-        (numbers.var(ddof=0) * numbers.count()).alias(f"{part}_squares"),
-    ]
-    count, mean, squares = (pl.col(f"{part}_{what}") for what in ("count", "mean", "squares"))
-    middle = (count * mean).sum() / count.sum()
-    # A part of one value may be said to have no variance.
-    about = squares.fill_null(0.0).sum() + (count * (mean - middle) ** 2).sum()
-    variance = pl.when(count.sum() > ddof).then(about / (count.sum() - ddof))
-    return halves, variance.sqrt() if name == "Std" else variance
 
 
 def _is_plain_number(dtype: pl.DataType) -> bool:
