@@ -138,10 +138,30 @@ def test_the_agents_step_carries_no_secret_and_outlives_one_agent() -> None:
 
 @pytest.mark.parametrize(("mpi", "told"), [("pmix", ["--mpi=pmix"]), (None, [])])
 def test_ranks_may_be_started_by_srun(mpi: str | None, told: list[str]) -> None:
-    """On the agent's own node, beside its step; by the plugin that was asked for, or the site's."""
-    command = slurm.ranks_command("7", "node2", mpi)
-    assert {"--jobid=7", "--nodelist=node2", "--ntasks={ranks}", "--overlap"} <= {*command}
+    """Beside the agents' step; by the plugin that was asked for, or the site's; all end if one cannot start."""
+    command = slurm.ranks_command("7", ["node1", "node2"], 2, ["node2"] * 3, mpi)
+    assert {"--jobid=7", "--nodelist=node2", "--nodes=1", "--ntasks=3", "--overlap", "--kill-on-bad-exit=1"} <= {
+        *command
+    }
     assert [word for word in command if word.startswith("--mpi")] == told
+
+
+@pytest.mark.parametrize(
+    ("cores", "hosts", "told"),
+    [
+        (2, "n1 n1 n3 n3", ["--nodelist=n1,n3", "--distribution=block", "--ntasks-per-node=2"]),
+        (1, "n1 n1 n3 n3", ["--nodelist=n1,n3", "--distribution=block", "--ntasks-per-node=2"]),
+        (2, "n1 n1 n2 n2 n3", ["--nodelist=n1,n2,n3", "--distribution=plane=2"]),
+        (1, "n1 n1 n2", ["--nodelist=n1,n1,n2", "--distribution=arbitrary"]),
+        (2, "n2 n2 n1", ["--nodelist=n2,n2,n1", "--distribution=arbitrary"]),
+        (2, "n1 n2 n2", ["--nodelist=n1,n2,n2", "--distribution=arbitrary"]),
+        (2, "n2 n1", ["--nodelist=n2,n1", "--distribution=arbitrary"]),
+    ],
+)
+def test_each_rank_lands_on_the_node_that_was_chosen(cores: int, hosts: str, told: list[str]) -> None:
+    """In blocks where Slurm's own order gives that, so that its PMI-2 tells MPI which ranks share a node."""
+    command = slurm.ranks_command("7", ["n1", "n2", "n3"], cores, hosts.split(), "pmi2")
+    assert [word for word in command if word.startswith(("--nodelist", "--distribution", "--ntasks-per"))] == told
 
 
 def test_ranks_see_nothing_of_how_slurm_started_the_agents() -> None:

@@ -6,7 +6,7 @@ Formats are those of `scontrol`, `squeue`, `sinfo` and `srun` of Slurm 20.11 and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -250,25 +250,45 @@ def step_command(job: str, nodes: Iterable[Node], step: str, agent: Iterable[str
     ]
 
 
-def ranks_command(job: str, node: str, mpi: str | None) -> list[str]:
-    """The srun by which an agent has the ranks of an MPI world started on its node, {ranks} of them.
+def ranks_command(job: str, order: Sequence[str], cores: int, hosts: Sequence[str], mpi: str | None) -> list[str]:
+    """The srun that starts a rank of an MPI world on each of `hosts`, those of a node side by side.
 
-    `mpi` is Slurm's plugin that serves them (`srun --mpi=list`); None leaves it to the site.
+    `order` is Slurm's of the job's nodes, each of which has `cores` or more. `mpi` is Slurm's plugin that serves the
+    ranks (`srun --mpi=list`); None leaves it to the site.
     """
     return [
         "srun",
         f"--jobid={job}",
-        f"--nodelist={node}",
-        "--nodes=1",
-        "--ntasks={ranks}",
-        # Beside the agents' step, on cores that the agent has chosen.
+        f"--nodes={len(set(hosts))}",
+        f"--ntasks={len(hosts)}",
+        *_distribution(order, cores, hosts),
+        # Beside the agents' step, on cores that the agents have chosen.
         "--overlap",
         "--overcommit",
         "--cpu-bind=none",
         "--mem=0",
         "--input=none",
+        # What holds a rank ends in good order whatever the rank does; otherwise it could not start.
+        "--kill-on-bad-exit=1",
         *([f"--mpi={mpi}"] if mpi else []),
     ]
+
+
+def _distribution(order: Sequence[str], cores: int, hosts: Sequence[str]) -> list[str]:
+    """Which rank goes where, in blocks if they can be so.
+
+    They are all of one size, the last may be smaller, on nodes in Slurm's order; with a smaller last one Slurm goes
+    astray unless ranks have cores. All else is "arbitrary", where its PMI-2 tells MPI nothing of who shares a node.
+    """
+    nodes = list(dict.fromkeys(hosts))
+    size = hosts.count(nodes[0])
+    in_order = nodes == [node for node in order if node in nodes]
+    if in_order and list(hosts) == [node for node in nodes for _ in range(size)]:
+        return [f"--nodelist={','.join(nodes)}", "--distribution=block", f"--ntasks-per-node={size}"]
+    blocks = [nodes[rank // size] for rank in range(len(hosts)) if rank // size < len(nodes)]
+    if in_order and size <= cores and list(hosts) == blocks:
+        return [f"--nodelist={','.join(nodes)}", f"--distribution=plane={size}"]
+    return [f"--nodelist={','.join(hosts)}", "--distribution=arbitrary"]
 
 
 def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:

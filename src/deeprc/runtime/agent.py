@@ -16,6 +16,7 @@ from typing import Any
 from deeprc.bridge import scratch_of
 from deeprc.runtime.agent_socket import AgentSocket
 from deeprc.runtime.gangs import Gangs
+from deeprc.runtime.launcher import asked_for, launcher_spans_nodes
 from deeprc.runtime.lease import Lease, now
 from deeprc.runtime.liveness import HEARTBEAT_S
 from deeprc.runtime.loop import Loop
@@ -71,7 +72,8 @@ class Agent:
         self._loop.every(HEARTBEAT_S, self._beat)
         self._loop.after_turn(self._flush)
         self._loop.every(LOOK_S, self._gangs.look)
-        self._wire.send(Hello(self._node, os.getpid(), self._address))
+        plain_mpi = asked_for() and launcher_spans_nodes()
+        self._wire.send(Hello(self._node, os.getpid(), self._address, plain_mpi))
         try:
             self._loop.run()
         finally:

@@ -67,6 +67,8 @@ class Attempts:
         self._send = send
         self._record = record
         self._cores = sum(self._cores_of.values())
+        # Whether a launcher starts MPI worlds that span nodes: the site says so, or the MPI library needs it.
+        self.plain_mpi = False
         self._worlds = Worlds()
         self._ahead = Ahead(self._cores_of)
 
@@ -170,6 +172,7 @@ class Attempts:
                 table_bytes=self._table_bytes(task.demand, node),
                 world=flight.world,
                 warm=warm,
+                plain_mpi=self.plain_mpi,
                 ahead=ahead,
             )
             self._send((node,), order)
@@ -300,7 +303,8 @@ class Attempts:
     def _failed(self, task: Task, flight: Flight) -> None:
         self._scheduler.release(task.name)
         failure = flight.blamed()
-        if failure.kind == "cold":
+        if failure.kind in ("cold", "unserved"):
+            self.plain_mpi |= failure.kind == "unserved"
             self._record("warning", message=f"task {task.name!r} is started again: {failure.message}")
             task.retries += 1
             self._tasks.again(task)

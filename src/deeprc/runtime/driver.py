@@ -192,6 +192,7 @@ class Driver:
                     self._record(message.kind, **message.fields)
                 case Hello():
                     self._welcome(node)
+                    self._attempts.plain_mpi |= message.plain_mpi
                 case Heartbeat():
                     self._liveness.clocks[node] = message.sent_s
                 case _:

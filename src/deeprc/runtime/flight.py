@@ -15,7 +15,7 @@ from deeprc.runtime.scheduler import Placement, Seat
 from deeprc.runtime.whereabouts import Whereabouts
 
 # What explains a failure comes first: exceptions follow from deaths, and deaths from the loss of a node.
-_WEIGHT = {"cold": 0, "lost": 1, "memory": 2, "died": 2, "timeout": 4, "stuck": 4, "raised": 5}
+_WEIGHT = {"cold": 0, "unserved": 0, "lost": 1, "memory": 2, "died": 2, "timeout": 4, "stuck": 4, "raised": 5}
 
 
 @dataclass

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from deeprc.runtime.launcher import launcher, launcher_name, launcher_spans_nodes
 from deeprc.runtime.messages import Failure, RankPlace, RankRaised, RunGang
-from deeprc.runtime.plain_world import launcher
 from deeprc.runtime.pmi_server import PmiServer
 from deeprc.runtime.rank_memory import gibibytes
 from deeprc.runtime.rank_process import RankProcess, describe_exit
@@ -72,9 +72,9 @@ class Gang:
 
     @property
     def may_start_plainly(self) -> bool:
-        """Whether the MPI library's own launcher is still to be tried."""
+        """Whether the MPI library's own launcher, or the site's, is still to be tried."""
         served = isinstance(self.ranks[0].world, PmiServer)
-        return served and not self.order.spans_nodes and launcher(1) is not None
+        return served and (launcher_spans_nodes() if self.order.spans_nodes else launcher([self.node]) is not None)
 
     @property
     def finished(self) -> bool:
@@ -110,6 +110,8 @@ class Gang:
         if self.failure is not None and self.failure.kind not in ("raised", "stuck"):
             return
         signal, how = describe_exit(process.exit_code)
+        if process.forsaken is not None:
+            how = f"was {'not started' if process.pid is None else 'ended'}, as {process.forsaken}"
         self.failure = Failure(
             kind="died",
             message=how + last_words,
@@ -171,3 +173,9 @@ class Gang:
         """Note that the warm MPI world which the driver named is not there any more."""
         message = "a rank of its warm MPI world had ended before it began"
         self.failure = Failure(kind="cold", message=message, rank=self.numbers[0], node=self.node)
+
+    def unserved(self) -> None:
+        """Note that the MPI library does not take the agents' word for a world that spans nodes."""
+        name = launcher_name([str(part) for part in range(len(self.order.layout))])
+        message = f"MPI ranks are started by {name}, seconds each: the MPI library needs it"
+        self.failure = Failure(kind="unserved", message=message, rank=self.numbers[0], node=self.node)

@@ -14,6 +14,7 @@ from deeprc.runtime.devices import real_cores
 from deeprc.runtime.enquiry import Enquiry
 from deeprc.runtime.gang import Gang
 from deeprc.runtime.gang_watch import GangWatch
+from deeprc.runtime.launcher import launcher_name
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import (
     EndGang,
@@ -36,7 +37,6 @@ from deeprc.runtime.messages import (
     WorldEnds,
     WorldFence,
 )
-from deeprc.runtime.plain_world import launcher
 from deeprc.runtime.rank_pool import RankPool
 from deeprc.runtime.rank_process import RankProcess
 from deeprc.runtime.told import Told
@@ -226,9 +226,13 @@ class Gangs:
 
     def _start_plainly(self, gang: Gang) -> None:
         """Begin again by the MPI library's own launcher: the library does not take our word for its world."""
+        if gang.order.spans_nodes:
+            gang.unserved()
+            self._fail(gang)
+            return
         if not self.pool.plain_mpi:
-            name = Path((launcher(1) or ["mpiexec"])[0]).name
-            self._record("warning", message=f"MPI ranks are started by {name}, seconds each: the MPI library needs it")
+            how = f"MPI ranks are started by {launcher_name([self._node])}, seconds each"
+            self._record("warning", message=f"{how}: the MPI library needs it")
         self.pool.plain_mpi = True
         self._dissolve(gang)
         self.pool.retire(gang.ranks, reason="the MPI library needs its own launcher")

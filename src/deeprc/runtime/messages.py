@@ -49,7 +49,7 @@ class RunGang(NamedTuple):
 
     `layout` says how many ranks each of the gang's nodes holds, in rank order, and `part` which of them this is;
     `cores` and `gpus` have one entry for each rank here. `world` names an MPI world that spans nodes; when `warm`,
-    its ranks are there from an earlier task.
+    its ranks are there from an earlier task. With `plain_mpi` a launcher starts a world, the agents do not serve it.
 
     `function` and `arguments` are the pickled call, in which names of tasks stand for their results; `inputs` maps
     those names to pickled results. With `ahead` the task waits here for the next core that a task of this node gives
@@ -76,6 +76,7 @@ class RunGang(NamedTuple):
     table_bytes: int | None = None
     world: str | None = None
     warm: bool = False
+    plain_mpi: bool = False
     ahead: bool = False
 
     @property
@@ -165,7 +166,10 @@ class GangShares:
 
 @dataclass(frozen=True)
 class WorldFence:
-    """Agent to driver: all ranks here of an MPI world wait in a barrier; `values` they have put since the last."""
+    """Agent to driver: all ranks here of an MPI world wait in a barrier; `values` they have put since the last.
+
+    Or, before any is started, its launcher waits for where their agents listen.
+    """
 
     world: str
     values: dict[str, str]
@@ -208,11 +212,15 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class Hello:
-    """Agent to driver: this node is ready for work. `address` is what it reaches the driver from."""
+    """Agent to driver: this node is ready for work. `address` is what it reaches the driver from.
+
+    `plain_mpi`: a launcher is to start MPI worlds, on several nodes too.
+    """
 
     node: str
     pid: int
     address: str
+    plain_mpi: bool = False
 
 
 class RankPlace(NamedTuple):
@@ -250,10 +258,11 @@ class GangFinished(NamedTuple):
 class Failure:
     """Why an attempt failed. `kind` picks the error.
 
-    "cold": a warm MPI world had lost a rank before the task began; the task is to be started again.
+    The task is to be started again if it is "cold": a warm MPI world had lost a rank before the task began; or
+    "unserved": its MPI world has to be started by a launcher.
     """
 
-    kind: Literal["raised", "died", "timeout", "stuck", "memory", "lost", "cold"]
+    kind: Literal["raised", "died", "timeout", "stuck", "memory", "lost", "cold", "unserved"]
     message: str
     rank: int
     node: str

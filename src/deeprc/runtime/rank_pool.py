@@ -15,6 +15,7 @@ from typing import Any
 from deeprc.bridge import remove_spilled
 from deeprc.runtime import shared_folder
 from deeprc.runtime.channel import Channel
+from deeprc.runtime.launcher import asked_for
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import Profile, RunGang
 from deeprc.runtime.network import network_environment, spanning_environment
@@ -22,7 +23,7 @@ from deeprc.runtime.plain_world import PlainWorld
 from deeprc.runtime.pmi import PmiWorld
 from deeprc.runtime.pmi_server import PmiServer
 from deeprc.runtime.rank_process import RankProcess, kill_process
-from deeprc.runtime.zygote_process import ZygoteProcess, rank_environment
+from deeprc.runtime.zygote_process import ZygoteProcess
 
 Record = Callable[..., None]
 # After this a rank that was killed writes no more.
@@ -35,7 +36,8 @@ class RankPool:
     The part here of a world that spans nodes has the driver's name for it, and is kept until the driver ends it.
     `on_message(rank, frame)` is called for what a rank sends, `on_end(rank)` when it has hung up, `on_exit(rank)` when
     it has ended,
-    `on_fence(world, values)` when the ranks here of a world that spans nodes wait for the others.
+    `on_fence(world, values)` when the ranks here of a world that spans nodes wait for the others, or its launcher for
+    them.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class RankPool:
         self._on_exit, self._on_pid = on_exit, on_pid
         self._on_fence = on_fence
         # Whether MPI worlds are started by the library's mpiexec; set once serving them has been seen to fail.
-        self.plain_mpi = os.environ.get("DEEPRC_MPI_START") == "plain"
+        self.plain_mpi = asked_for()
         self._zygotes: dict[Profile, ZygoteProcess] = {}
         self._ranks: dict[int, RankProcess] = {}
         self._idle: dict[Profile, list[RankProcess]] = defaultdict(list)
@@ -103,7 +105,7 @@ class RankPool:
             return self._spanning.get(order.world, []) if order.warm else self._start_part(order)
         if order.backend == "mpi":
             worlds = self._idle_worlds[profile, size]
-            return worlds.pop() if worlds and not order.isolated else self._start_world(profile, size)
+            return worlds.pop() if worlds and not order.isolated else self._start_world(order)
         idle = self._idle[profile]
         warm = [] if order.isolated else [idle.pop() for _ in range(min(size, len(idle)))]
         return warm + [self._start(profile) for _ in range(size - len(warm))]
@@ -118,10 +120,12 @@ class RankPool:
             self._idle[order.profile].extend(gang)
 
     def complete_fence(self, world: str, values: dict[str, str]) -> None:
-        """Let the ranks here of a world go on: those of all nodes have come to the barrier."""
+        """Let the ranks here of a world go on, or have them started: those of all nodes have come to the barrier."""
         for rank in self._spanning.get(world, ())[:1]:
             if isinstance(rank.world, PmiServer):
                 rank.world.complete_fence(values)
+            elif rank.world is not None:
+                rank.world.start(values, rank.profile)
 
     def end_world(self, world: str) -> None:
         """End the ranks here of a world that spans nodes."""
@@ -170,27 +174,43 @@ class RankPool:
         """Start the ranks here of a world that spans nodes."""
         name = order.world
         assert name is not None
-        world = PmiWorld(order.layout, order.part, name)
-        served = PmiServer(self._loop, world, lambda values: self._on_fence(name, values))
-        ranks = [self._start(order.profile, served, rank) for rank in order.ranks]
+        if order.plain_mpi:
+            world, ranks = self._expect_plainly(order, self._network | spanning_environment(self._address))
+            self._on_fence(name, world.part)
+        else:
+            served = PmiServer(
+                self._loop, PmiWorld(order.layout, order.part, name), lambda values: self._on_fence(name, values)
+            )
+            ranks = [self._start(order.profile, served, rank) for rank in order.ranks]
         self._spanning[name] = ranks
         return ranks.copy()
 
-    def _start_world(self, profile: Profile, size: int) -> list[RankProcess]:
-        if not self.plain_mpi:
-            served = PmiServer(self._loop, PmiWorld((size,)), lambda _: None)
-            return [self._start(profile, served, rank) for rank in range(size)]
+    def _start_world(self, order: RunGang) -> list[RankProcess]:
+        """Start a world of this node alone."""
+        if not (order.plain_mpi or self.plain_mpi):
+            served = PmiServer(self._loop, PmiWorld(order.layout), lambda _: None)
+            return [self._start(order.profile, served, rank) for rank in order.ranks]
+        world, ranks = self._expect_plainly(order, self._network)
+        world.start(world.part, order.profile)
+        return ranks
+
+    def _expect_plainly(self, order: RunGang, network: dict[str, str]) -> tuple[PlainWorld, list[RankProcess]]:
+        """The ranks here of a world that a launcher will start."""
         ranks: list[RankProcess] = []
+        first = order.ranks.start
         world = PlainWorld(
             self._loop,
             self._lease,
             self._run_directory,
-            on_pid=lambda rank, pid: self._pid_known(ranks[rank], pid),
+            self._node,
+            order.ranks,
+            network,
+            on_pid=lambda rank, pid: self._pid_known(ranks[rank - first], pid),
             on_exit=self._exited,
+            on_lost=lambda why: self._launcher_lost(ranks, why),
         )
-        ranks += [self._start(profile, world, rank) for rank in range(size)]
-        world.start(rank_environment(profile, self._network, world.shared_memory))
-        return ranks
+        ranks += [self._start(order.profile, world, rank) for rank in order.ranks]
+        return world, ranks
 
     def _start(self, profile: Profile, world: PmiServer | PlainWorld | None = None, world_rank: int = 0) -> RankProcess:
         identifier = next(self._identifiers)
@@ -245,6 +265,12 @@ class RankPool:
                 rank.exit_code = code
                 self._on_exit(rank)
                 self._forget(rank)
+
+    def _launcher_lost(self, ranks: list[RankProcess], why: str) -> None:
+        for rank in ranks:
+            if not rank.retired:
+                rank.forsaken = why
+                self._on_exit(rank)
 
     def _zygote_ready(self, zygote: ZygoteProcess, message: dict[str, Any]) -> None:
         zygote.unsafe = message["unsafe"]

@@ -35,6 +35,8 @@ class RankProcess:
     pid: int | None = None
     exit_code: int | None = None
     retired: bool = False
+    # What became of the launcher that started it, or was to.
+    forsaken: str | None = None
     # Why the rank serves no further task, once something has spoilt it.
     unfit: str | None = None
     log_offset: int = 0

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +29,22 @@ _THREAD_VARIABLES = (
 _ALLOCATOR = "_RJEM_MALLOC_CONF"
 
 
-def rank_environment(profile: Profile, network: dict[str, str], shared_memory: Path) -> dict[str, str]:
-    """The environment in which libraries are imported for ranks of a profile (`network_environment`).
+def node_environment(network: Mapping[str, str], shared_memory: Path) -> dict[str, str]:
+    """What tells libraries the network of their node (`network_environment`), and where to keep shared memory.
 
-    Open MPI and UCX keep their shared memory in the folder `shared_memory`: killed ranks leave theirs behind.
+    For Open MPI and UCX that is the folder `shared_memory`: killed ranks leave theirs behind.
     """
-    places = dict.fromkeys(("OMPI_MCA_btl_sm_backing_directory", "UCX_POSIX_DIR"), str(shared_memory))
+    return {**network, **dict.fromkeys(("OMPI_MCA_btl_sm_backing_directory", "UCX_POSIX_DIR"), str(shared_memory))}
+
+
+def rank_environment(profile: Profile, node: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which libraries are imported for ranks of a profile, on the node of a `node_environment`."""
     threads = dict.fromkeys(_THREAD_VARIABLES, str(profile.threads))
     defaults = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
     # Polars' memory in huge pages: with small ones a forked rank spends a third of a sort in page faults.
     defaults["POLARS_THP"] = "1"
     allocator = {_ALLOCATOR: _allocator_settings(profile.threads, os.environ.get(_ALLOCATOR, ""))}
-    return {**defaults, **os.environ, **threads, **allocator, **network, **places, "PYTHONUNBUFFERED": "1"}
+    return {**defaults, **os.environ, **threads, **allocator, **node, "PYTHONUNBUFFERED": "1"}
 
 
 def _allocator_settings(threads: int, given: str) -> str:
@@ -93,7 +97,7 @@ class ZygoteProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=rank_environment(profile, network, self._shared_memory),
+                env=rank_environment(profile, node_environment(network, self._shared_memory)),
             )
         theirs.close()
         self._send(path=sys.path, modules=list(modules), run_directory=str(run_directory))
