@@ -232,6 +232,7 @@ def starts_of_the_deaf(comm: rc.Communicator, deaf: Deaf) -> list[Start]:
     return starts(comm)
 
 
+@pytest.mark.slow
 def test_a_library_that_agents_cannot_serve_is_started_by_srun(
     site: SlurmPmiSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
