@@ -27,7 +27,9 @@ ALL = (
     *("join_nulls_equal", "join_full_coalesced", "join_cross", "asof_backward_None_by", "join_self", "join_struct"),
     *("group_sum", "group_first_last", "group_lists", "group_any", "group_ordered", "group_categorical"),
     *("sort", "sort_stable", "sort_directions", "sort_struct", "sort_head", "unique_first", "unique_none_ordered"),
-    *("unique_rows", "concat", "concat_head", "union", "around_shift"),
+    *("unique_rows", "concat", "concat_head", "union"),
+    *("around_shift", "around_all", "around_cumulative", "around_fill", "around_over", "around_nested"),
+    *("around_repeats", "around_rolling", "around_filter", "select_index", "fill_null_limit", "sort_shift"),
 )
 assert set(ALL) <= set(CASES)
 LAUNCHES = {
@@ -35,6 +37,7 @@ LAUNCHES = {
     "gloo2": (Launch("gloo", 2, "even", ALL, ("mixed", "empty")), 20_000),
     "gloo3": (Launch("gloo", 3, "last", ALL, ("skewed",)), 8_000),
     "mpi2": (Launch("mpi", 2, "even", ALL, ("all_null",)), 8_000),
+    "gloo4": (Launch("gloo", 4, "even", ALL, ("distinct",)), 8_000),
 }
 WANTED = [(launch, name, data) for launch, (what, _) in LAUNCHES.items() for name in what.names for data in what.frames]
 

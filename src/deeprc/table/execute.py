@@ -93,9 +93,7 @@ def opened_plan(plan: Node, comm: Communicator) -> Iterator[pl.DataFrame | Itera
 
 
 def _spilled(plan: Node, comm: Communicator, room: Room) -> AbstractContextManager[Pieces]:
-    if comm.size == 1:
-        return spilled(optimised(plan), plan.schema, comm, room, _stage_alone)
-    return spilled(optimised(lowered(plan)), plan.schema, comm, room, _stage)
+    return spilled(optimised(lowered(plan)), plan.schema, comm, room, _stage if comm.size > 1 else _stage_alone)
 
 
 def _in_memory(plan: Node, comm: Communicator) -> pl.DataFrame:

@@ -37,7 +37,7 @@ def run_by_key(node: ByKey, run: Execution) -> Stage:
         return Stage(node.apply(stage.frame), stage.placement)
     frame, facts = run.measure(stage.frame, node)
     heights = [rows for rows, _ in facts]
-    needed = _needed(node, (*node.keys, *node.exprs))
+    needed = read_columns(node, (*node.keys, *node.exprs))
     arrived = shuffle(numbered(frame.select(needed), heights, run.comm.rank), node.keys, run, node.label())
     results = run.collect(arrived.lazy().select(ROW_NUMBER, *node.exprs), node)
     # Rows arrived in the order of their numbers, and windows keep it: each rank's are next to each other.
@@ -52,12 +52,12 @@ def run_nearby(node: Nearby, run: Execution) -> Stage:
     stage = run.stage(node.input)
     frame, facts = run.measure(stage.frame, node)
     edges = list(accumulate((rows for rows, _ in facts), initial=0))
-    base = frame.select(_needed(node, node.exprs))
+    base = frame.select(read_columns(node, node.exprs))
     mine = edges[run.comm.rank]
     before = [(max(0, start - node.before), start) for start in edges[:-1]]
     after = [(end, min(edges[-1], end + node.after)) for end in edges[1:]]
     lead, trail = (
-        exchange([_between(base, mine, wanted) for wanted in ranges], run.comm, node.label()) if reach else base.clear()
+        exchange([between(base, mine, wanted) for wanted in ranges], run.comm, node.label()) if reach else base.clear()
         for reach, ranges in ((node.before, before), (node.after, after))
     )
     near = concat([lead, base, trail])
@@ -65,7 +65,7 @@ def run_nearby(node: Nearby, run: Execution) -> Stage:
     return Stage(frame.with_columns(results.get_columns()).lazy(), stage.placement)
 
 
-def _between(part: pl.DataFrame, first: int, wanted: tuple[int, int]) -> pl.DataFrame:
+def between(part: pl.DataFrame, first: int, wanted: tuple[int, int]) -> pl.DataFrame:
     """The rows numbered `wanted` of a part whose first row has the number `first`."""
     start, end = (min(max(edge - first, 0), part.height) for edge in wanted)
     return part.slice(start, end - start)
@@ -75,7 +75,7 @@ def run_carried(node: Carried, run: Execution) -> Stage:
     """Each rank goes through its part; the last values tell the ranks after it with what to begin."""
     stage = run.stage(node.input)
     frame = run.collect(stage.frame, node)
-    steps = [_Carry(expression, node) for expression in node.exprs]
+    steps = [Carry(expression, node) for expression in node.exprs]
     own = run.collect(frame.lazy().select(step.summary for step in steps), node)
     ends = replicate(own, run.comm, node.label())
 
@@ -86,7 +86,7 @@ def run_carried(node: Carried, run: Execution) -> Stage:
     return Stage(frame.with_columns(results.get_columns()).lazy(), stage.placement)
 
 
-class _Carry:
+class Carry:
     """One function that is carried: over values, and over the other ranks' last values."""
 
     def __init__(self, expression: pl.Expr, node: Around) -> None:
@@ -123,7 +123,7 @@ class _Carry:
         return compute(pl.LazyFrame([values.alias(_VALUES)]).select(self.function)).to_series().cast(self.dtype)
 
 
-def _needed(node: Around, expressions: Sequence[pl.Expr]) -> list[str]:
+def read_columns(node: Around, expressions: Sequence[pl.Expr]) -> list[str]:
     """The columns that are read, in their order; one, where none is, since rows have to be counted."""
     schema = node.input.schema
     read = root_columns(expressions, schema)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
@@ -12,11 +13,14 @@ import polars as pl
 from deeprc.bridge import new_spill_folder
 from deeprc.communicator import Communicator
 from deeprc.table.exchange import together
+from deeprc.table.operators.shuffle import ROW_NUMBER
+from deeprc.table.placement import Placement
 from deeprc.table.plan import Node, Source
 from deeprc.table.spill.file import SpillFile
 from deeprc.table.spill.memory import Room
-from deeprc.table.spill.pieces import Kept, Pieces, keep
-from deeprc.table.spill.rounds import Buckets, Route, exchange_in_rounds
+from deeprc.table.spill.pieces import Kept, Pieces, keep, of_frames
+from deeprc.table.spill.rounds import Buckets, Route, exchange_in_rounds, sort_into_buckets
+from deeprc.table.statistics import widths
 
 _MOST_BUCKETS = 256
 _BUCKETS_OF_UNKNOWN = 32
@@ -61,6 +65,11 @@ class Spilling:
         for folder in self.folders:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def numbered(self, pieces: Pieces, doing: str) -> Numbered:
+        """Keep the rows, and know which numbers they have in the whole table. Collective."""
+        kept, facts = self.kept(pieces, doing)
+        return Numbered(kept, tuple(rows for rows, _ in facts), sum(size for _, size in facts), self.comm.rank)
+
     def keep(self, pieces: Pieces, doing: str) -> Kept:
         """Compute this rank's pieces into a file; if one rank fails, all do. Collective."""
         return self.kept(pieces, doing)[0]
@@ -74,27 +83,68 @@ class Spilling:
             lambda kept: (kept.rows, kept.bytes),
         )
 
-    def exchange(self, pieces: Pieces, route: Route, operator: str, room: Room | None = None) -> Buckets:
+    def exchange(
+        self, pieces: Pieces, route: Route, operator: str, room: Room | None = None, *, moves: bool = True
+    ) -> Buckets:
         """Send the rows where `route` says, in rounds; what arrives is in buckets on disk. Collective.
 
-        `room` is less than this run's where `route` takes much beside the rows.
+        `room` is less than this run's where `route` takes much beside the rows. Without `moves` all rows are on the
+        ranks where they belong: each rank sorts its own into buckets.
         """
-        buckets = together(
-            self.comm, f"spilling for {operator}", lambda: Buckets(self.new_file(), pieces.empty), lambda _: None
-        )[0]
-        return exchange_in_rounds(pieces.batches(room or self.room), route, buckets, self.comm, operator)
+        batches = pieces.batches(room or self.room)
+
+        def begun() -> Buckets:
+            buckets = Buckets(self.new_file(), pieces.empty)
+            return buckets if moves else sort_into_buckets(batches, route, buckets, self.comm)
+
+        buckets, _ = together(self.comm, f"spilling for {operator}", begun, lambda _: None)
+        return exchange_in_rounds(batches, route, buckets, self.comm, operator) if moves else buckets
 
     def bucket_count(self, nodes: Sequence[Node]) -> int:
         """How many buckets a rank's share of these tables should be in, the same on all ranks."""
         sizes = [self.expected_bytes(node) for node in nodes]
         wanted = _BUCKETS_OF_UNKNOWN
         if all(size is not None for size in sizes):
-            share = sum(size for size in sizes if size is not None) / self.comm.size
-            # Half as many bytes as a bucket may have: hashes and estimates are not even.
-            wanted = min(_MOST_BUCKETS, max(1, int(2 * share / self.room.bucket) + 1))
+            wanted = self.buckets_of(sum(size for size in sizes if size is not None))
         # One rank may know what another does not.
         return max(self.comm.all_gather(wanted))
 
+    def buckets_of(self, size: float) -> int:
+        """How many buckets a rank's share of so many bytes should be in."""
+        # Half as many bytes as a bucket may have: hashes and estimates are not even.
+        return min(_MOST_BUCKETS, max(1, int(2 * size / self.comm.size / self.room.bucket) + 1))
 
-def nothing(schema: pl.Schema) -> Pieces:
-    return Pieces(schema, lambda: iter([pl.LazyFrame(schema=schema)]), again=True)
+
+@dataclass(frozen=True)
+class Numbered:
+    """A rank's rows on disk, `heights` of all ranks' and their `bytes`."""
+
+    kept: Kept
+    heights: tuple[int, ...]
+    bytes: int
+    rank: int
+
+    @property
+    def edges(self) -> list[int]:
+        """The number of each rank's first row, and that of all rows."""
+        return list(accumulate(self.heights, initial=0))
+
+    def pieces(self, columns: Sequence[str], placement: Placement = None) -> Pieces:
+        """Some columns, and the number of each row in the whole table."""
+
+        def frames() -> Iterator[pl.DataFrame]:
+            start = self.edges[self.rank]
+            for batch in self.kept.batches():
+                numbers = pl.int_range(start, start + batch.height, dtype=pl.Int64, eager=True)
+                yield batch.select(columns).with_columns(numbers.alias(ROW_NUMBER))
+                start += batch.height
+
+        known = self.kept.pieces.schema
+        schema = pl.Schema({**{name: known[name] for name in columns}, ROW_NUMBER: pl.Int64()})
+        return of_frames(frames, schema, again=True, placement=placement)
+
+    def bytes_of(self, columns: Sequence[str]) -> float:
+        """About how many bytes `pieces` of these columns have on all ranks together."""
+        each = widths(self.kept.pieces.schema)
+        part = sum(each[name] for name in columns) / max(1.0, sum(each.values()))
+        return self.bytes * min(1.0, part) + 8.0 * sum(self.heights)

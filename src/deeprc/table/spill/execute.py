@@ -18,10 +18,12 @@ from deeprc.table.expressions import is_scalar
 from deeprc.table.operators.group_by import groups_locally
 from deeprc.table.operators.join import joins_locally
 from deeprc.table.operators.sort import sorts_locally
+from deeprc.table.placement import after_step
 from deeprc.table.plan import GroupBy, Head, Join, Node, Select, Sort, Source, Step, Unique
 from deeprc.table.plan_rows import Concat, JoinAsof, Keyed, Repartition, RowIndex, ShuffleByKey, Slice, with_inputs
+from deeprc.table.plan_windows import ByKey, Carried, Nearby, Numbered
 from deeprc.table.pushdown import uses
-from deeprc.table.spill import groups, memory, order, rows
+from deeprc.table.spill import groups, memory, order, rows, windows
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.file import scratch_error
 from deeprc.table.spill.join import join
@@ -113,6 +115,10 @@ _IN_BUCKETS: dict[type[Node], tuple[Callable[[Any, Spilling], Pieces], Callable[
     RowIndex: (rows.row_index, lambda node: True),
     Concat: (rows.concat, lambda node: True),
     Repartition: (rows.repartition, lambda node: True),
+    ByKey: (windows.by_key, lambda node: True),
+    Nearby: (windows.nearby, lambda node: True),
+    Carried: (windows.carried, lambda node: True),
+    Numbered: (windows.numbers, lambda node: True),
 }
 
 
@@ -123,7 +129,8 @@ def _pieces(node: Node, run: Spilling, stage_of: Callable[[Node, Execution], Sta
         frame = node.load(run.comm)
         return Pieces(node.schema, lambda: iter([frame]), again=True)
     if isinstance(node, Step) and not node.looks_around and not _is_aggregate(node):
-        return run.pieces(node.input).map(node.apply, node.schema)
+        pieces = run.pieces(node.input)
+        return pieces.map(node.apply, node.schema, after_step(node, pieces.placement))
     if type(node) in _IN_BUCKETS:
         work, can = _IN_BUCKETS[type(node)]
         if can(node):

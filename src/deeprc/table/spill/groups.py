@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 import polars as pl
@@ -11,6 +12,7 @@ from deeprc import journal
 from deeprc.table.exchange import together
 from deeprc.table.operators.group_by import taken_apart
 from deeprc.table.partition import key_hashes
+from deeprc.table.placement import key_columns, matching_keys
 from deeprc.table.plan import GroupBy, Node, Unique
 from deeprc.table.plan_rows import JoinAsof, Keyed
 from deeprc.table.spill.context import Spilling
@@ -25,7 +27,7 @@ def group_by(node: GroupBy, run: Spilling) -> Pieces:
     """Each batch aggregated before the exchange, where that makes few rows of many."""
     pieces = run.pieces(node.input)
     halves = taken_apart(node)
-    if halves is None:
+    if halves is None or matching_keys(pieces.placement, node.keys) is not None:
         return _whole(node, pieces, node.keys, node.apply, run)
     pays, pieces = _shrinks(pieces, node.keys, node, run)
     if not pays:
@@ -46,7 +48,7 @@ def unique(node: Unique, run: Spilling) -> Pieces:
     names = list(node.input.schema) if node.subset is None else list(node.subset)
     keys = [pl.col(name) for name in names]
     pieces = run.pieces(node.input)
-    if node.keep == "none":
+    if node.keep == "none" or matching_keys(pieces.placement, keys) is not None:
         return _whole(node, pieces, keys, node.apply, run)
     pays, pieces = _shrinks(pieces, keys, node, run)
 
@@ -57,7 +59,8 @@ def unique(node: Unique, run: Spilling) -> Pieces:
 
 
 def keyed(node: Keyed, run: Spilling) -> Pieces:
-    return _whole(node, run.pieces(node.input), node.keys, node.apply, run)
+    # What columns the method writes is not known, nor where a row then belongs.
+    return replace(_whole(node, run.pieces(node.input), node.keys, node.apply, run), placement=None, whole_keys=False)
 
 
 def join_asof(node: JoinAsof, run: Spilling) -> Pieces:
@@ -79,9 +82,28 @@ def join_asof(node: JoinAsof, run: Spilling) -> Pieces:
 
 
 def _whole(node: Node, pieces: Pieces, keys: Sequence[pl.Expr], work: Work, run: Spilling) -> Pieces:
-    """The work on all rows of each bucket."""
-    count = run.bucket_count(node.inputs)
-    arrived = run.exchange(pieces, by_hash(keys, run.comm.size, count), node.label())
+    return of_keys(pieces, keys, work, node.schema, node, run)
+
+
+def of_keys(
+    pieces: Pieces,
+    keys: Sequence[pl.Expr],
+    work: Work,
+    schema: pl.Schema,
+    node: Node,
+    run: Spilling,
+    count: int | None = None,
+) -> Pieces:
+    """The work on all rows of equal keys, some keys at a time. Rows that are on their keys' rank stay there.
+
+    `count` is how many buckets a rank's rows should be in, where that is known better than from the inputs of `node`.
+    """
+    match = matching_keys(pieces.placement, keys)
+    if match is not None and pieces.whole_keys:
+        return pieces.map(work, schema, pieces.placement)
+    hashed = keys if match is None else [keys[index] for index in match]
+    count = count or run.bucket_count(node.inputs)
+    arrived = run.exchange(pieces, by_hash(hashed, run.comm.size, count), node.label(), moves=match is None)
     # Not again when the rows are asked for again.
     warned = False
 
@@ -95,7 +117,9 @@ def _whole(node: Node, pieces: Pieces, keys: Sequence[pl.Expr], work: Work, run:
                     _warn(node, rows, keys, sum(arrived.rows_in(other) for other in range(count)))
                 yield work(rows.lazy())
 
-    return Pieces(node.schema, frames, again=True)
+    return Pieces(
+        schema, frames, again=True, placement=key_columns(hashed), whole_keys=match is None or len(match) == len(keys)
+    )
 
 
 def _warn(node: Node, rows: pl.DataFrame, keys: Sequence[pl.Expr], total: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from deeprc.table.exchange import concat
+from deeprc.table.placement import Placement
 from deeprc.table.spill.file import SpillFile
 from deeprc.table.spill.memory import Room
 
@@ -16,15 +17,24 @@ _CHUNK_ROWS = 1 << 15
 
 @dataclass(frozen=True)
 class Pieces:
-    """Rows in order. `frames` may be asked once, unless `again` says that it may be asked often."""
+    """Rows in order. `frames` may be asked once, unless `again` says that it may be asked often.
+
+    `placement` says which columns' hash decides the rank of a row; `whole_keys`, that all rows with equal values of
+    these are in one frame, too.
+    """
 
     schema: pl.Schema
     frames: Callable[[], Iterator[pl.LazyFrame]]
     again: bool = False
+    placement: Placement = None
+    whole_keys: bool = False
 
-    def map(self, work: Callable[[pl.LazyFrame], pl.LazyFrame], schema: pl.Schema) -> Pieces:
-        """Row-wise work on all pieces."""
-        return Pieces(schema, lambda: map(work, self.frames()), self.again)
+    def map(
+        self, work: Callable[[pl.LazyFrame], pl.LazyFrame], schema: pl.Schema, placement: Placement = None
+    ) -> Pieces:
+        """Work on each piece alone, which leaves rows on their rank; `placement` is that of the result."""
+        whole = self.whole_keys and placement is not None
+        return Pieces(schema, lambda: map(work, self.frames()), self.again, placement, whole)
 
     def batches(self, room: Room) -> Iterator[pl.DataFrame]:
         """The rows in frames of about `room.batch` bytes, computed as they are asked for."""
@@ -73,22 +83,41 @@ def _cut(frame: pl.DataFrame, limit: int) -> Iterator[pl.DataFrame]:
     yield from frame.iter_slices(rows)
 
 
-def of_frames(frames: Callable[[], Iterable[pl.DataFrame]], schema: pl.Schema, *, again: bool = False) -> Pieces:
+def of_frames(
+    frames: Callable[[], Iterable[pl.DataFrame]],
+    schema: pl.Schema,
+    *,
+    again: bool = False,
+    placement: Placement = None,
+) -> Pieces:
     """Pieces that are in memory, or will be, one at a time."""
-    return Pieces(schema, lambda: (frame.lazy() for frame in frames()), again)
+    return Pieces(schema, lambda: (frame.lazy() for frame in frames()), again, placement)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A rank's rows in a spill file: how many they are is known, and they can be read often."""
+    """A rank's rows in a spill file: how many they are is known, and they can be read often.
+
+    `batches` gives them as they were written: frames of `heights` rows, of a batch's size at the most.
+    """
 
     pieces: Pieces
-    rows: int
+    batches: Callable[[], Iterator[pl.DataFrame]]
+    heights: tuple[int, ...]
     bytes: int
+
+    @property
+    def rows(self) -> int:
+        return sum(self.heights)
 
 
 def keep(pieces: Pieces, room: Room, file: SpillFile) -> Kept:
     """Compute the pieces into a file."""
     segments = [file.append_frame(batch) for batch in pieces.batches(room)]
-    stored = of_frames(lambda: file.frames(segments, pieces.empty), pieces.schema, again=True)
-    return Kept(stored, sum(segment.rows for segment in segments), sum(segment.length for segment in segments))
+
+    def batches() -> Iterator[pl.DataFrame]:
+        return file.frames(segments, pieces.empty)
+
+    stored = of_frames(batches, pieces.schema, again=True, placement=pieces.placement)
+    heights = tuple(segment.rows for segment in segments)
+    return Kept(stored, batches, heights, sum(segment.length for segment in segments))

@@ -53,12 +53,12 @@ class Buckets:
 
 
 def by_hash(keys: Sequence[pl.Expr], size: int, buckets: int, level: int = 0) -> Route:
-    """Equal keys to one bucket of one rank."""
+    """Equal keys to one bucket of one rank, which is the same however many buckets there are."""
 
     def route(batch: pl.DataFrame) -> list[Parcel]:
         targets = key_hashes(batch, keys, level) % (size * buckets)
         parts = split(batch, targets, size * buckets)
-        return [Parcel(index // buckets, index % buckets, part) for index, part in enumerate(parts) if part.height]
+        return [Parcel(index % size, index // size, part) for index, part in enumerate(parts) if part.height]
 
     return route
 
@@ -114,6 +114,20 @@ def exchange_in_rounds(
         rounds=traffic.rounds,
         bytes_spilled=buckets.file.bytes_written - before,
     )
+    return buckets
+
+
+def sort_into_buckets(batches: Iterator[pl.DataFrame], route: Route, buckets: Buckets, comm: Communicator) -> Buckets:
+    """As `exchange_in_rounds`, for rows that `route` leaves on their rank.
+
+    Raises:
+        DataError: a row belongs to another rank.
+    """
+    for batch in batches:
+        for rank, bucket, rows in route(batch):
+            if rank != comm.rank:
+                raise DataError(f"a row of rank {rank} was on rank {comm.rank}: this is a bug of the placement of rows")
+            buckets.put(bucket, encode(rows), rows.height, rank)
     return buckets
 
 

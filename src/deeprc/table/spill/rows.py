@@ -9,6 +9,7 @@ import polars as pl
 
 from deeprc.errors import DataError
 from deeprc.table.operators.whole import even_counts
+from deeprc.table.placement import key_columns, matching_keys
 from deeprc.table.plan import Head
 from deeprc.table.plan_rows import Concat, Repartition, RowIndex, ShuffleByKey, Slice
 from deeprc.table.spill.context import Spilling
@@ -45,12 +46,15 @@ def row_index(node: RowIndex, run: Spilling) -> Pieces:
             yield batch.insert_column(0, index.alias(node.name))
             number += batch.height
 
-    return of_frames(frames, node.schema, again=True)
+    return of_frames(frames, node.schema, again=True, placement=kept.pieces.placement)
 
 
 def shuffle(node: ShuffleByKey, run: Spilling) -> Pieces:
-    arrived = run.exchange(run.pieces(node.input), by_hash(node.keys, run.comm.size, 1), node.label())
-    return of_frames(lambda: arrived.frames(0), node.schema, again=True)
+    pieces = run.pieces(node.input)
+    if matching_keys(pieces.placement, node.keys) is not None:
+        return pieces
+    arrived = run.exchange(pieces, by_hash(node.keys, run.comm.size, 1), node.label())
+    return of_frames(lambda: arrived.frames(0), node.schema, again=True, placement=key_columns(node.keys))
 
 
 def concat(node: Concat, run: Spilling) -> Pieces:
@@ -110,7 +114,7 @@ def _limited(pieces: Pieces, rows: int, run: Spilling) -> Pieces:
                 left -= batch.height
                 yield batch.lazy()
 
-    return Pieces(pieces.schema, frames)
+    return Pieces(pieces.schema, frames, placement=pieces.placement)
 
 
 def _cut(kept: Kept, start: int, end: int, run: Spilling) -> Pieces:
@@ -124,4 +128,4 @@ def _cut(kept: Kept, start: int, end: int, run: Spilling) -> Pieces:
             if high > low:
                 yield batch.slice(low, high - low)
 
-    return of_frames(frames, kept.pieces.schema, again=True)
+    return of_frames(frames, kept.pieces.schema, again=True, placement=kept.pieces.placement)
