@@ -135,7 +135,7 @@ def _collectively(node: Tree, frame: pl.DataFrame, step: Select, run: Execution)
     schema = step.input.schema
     if kind(node) == "Agg" and kind(node["Agg"]) == "NUnique" and splits(node["Agg"]["NUnique"], schema):
         return pl.Series([_distinct(node["Agg"]["NUnique"], frame, step, run)])
-    found = _quantile(node)
+    found = quantile_of(node)
     if found is None or not splits(found[0], schema):
         return None
     values, part, method = found
@@ -164,7 +164,7 @@ def _distinct(values: Tree, frame: pl.DataFrame, step: Select, run: Execution) -
     return sum(run.comm.all_gather(met.n_unique() if met.height else 0))
 
 
-def _quantile(node: Tree) -> tuple[Tree, float, str] | None:
+def quantile_of(node: Tree) -> tuple[Tree, float, str] | None:
     """Operand, part of one and method of a median or a quantile by a plain number."""
     if kind(node) == "Agg" and kind(node["Agg"]) == "Median":
         return node["Agg"]["Median"], 0.5, "linear"

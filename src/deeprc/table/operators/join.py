@@ -89,7 +89,7 @@ def _by_hash(
         left_frame = shuffle(_left_rows(node, left, run), left_keys, run, f"{node.label()} (left)").lazy()
     if chosen != right_match:
         right = shuffle(_right_rows(node, right), right_keys, run, f"{node.label()} (right)")
-    return Stage(node.apply(left_frame, right.lazy()), _kept(node, left_keys))
+    return Stage(node.apply(left_frame, right.lazy()), kept_placement(node, left_keys))
 
 
 def _left_rows(node: Join, left: Stage, run: Execution) -> pl.DataFrame:
@@ -116,7 +116,7 @@ def _both(node: Join, sides: list[pl.DataFrame], run: Execution) -> Stage:
         return _spread(node, sides, spread, names, run)
     left = shuffle(sides.pop(0), node.left_on, run, names[0]).lazy()
     right = shuffle(sides.pop(0), node.right_on, run, names[1]).lazy()
-    return Stage(node.apply(left, right), _kept(node, node.left_on))
+    return Stage(node.apply(left, right), kept_placement(node, node.left_on))
 
 
 def _spread(
@@ -153,7 +153,8 @@ def _spread(
     return Stage(node.apply(left.lazy(), right.lazy()))
 
 
-def _kept(node: Join, left_keys: Sequence[pl.Expr]) -> Placement:
+def kept_placement(node: Join, left_keys: Sequence[pl.Expr]) -> Placement:
+    """Where the result of a join is whose left rows are where these keys hash to."""
     if not keeps_left(node):
         return None
     placement = key_columns(left_keys)

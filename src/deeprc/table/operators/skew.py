@@ -71,8 +71,8 @@ def null_keys(frame: pl.DataFrame, keys: Sequence[pl.Expr], node: Join) -> pl.Se
     return frame.select(pl.any_horizontal(key.is_null() for key in keys)).to_series()
 
 
-def find_heavy_keys(left: Sample, right: Sample, node: Join, comm: Communicator) -> Spread:
-    """Which keys to spread; the same on all ranks, of which one warns of them. Collective."""
+def find_heavy_keys(left: Sample, right: Sample, node: Join, comm: Communicator, *, warns: bool = True) -> Spread:
+    """Which keys to spread; the same on all ranks, of which one `warns` of them. Collective."""
     samples = comm.all_gather((replace(left, keys=None), replace(right, keys=None)))
     lefts, rights = [pair[0] for pair in samples], [pair[1] for pair in samples]
     left_rows, right_rows = sum(part.rows for part in lefts), sum(part.rows for part in rights)
@@ -86,7 +86,7 @@ def find_heavy_keys(left: Sample, right: Sample, node: Join, comm: Communicator)
                 spread_left.add(key)
         else:
             spread_right.add(key)
-    if spread_left or spread_right:
+    if warns and (spread_left or spread_right):
         shares = {
             key: Shares(of_left[key] / max(1, left_rows), of_right[key] / max(1, right_rows))
             for key in spread_left | spread_right

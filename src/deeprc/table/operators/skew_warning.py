@@ -26,13 +26,19 @@ class Shares(NamedTuple):
 
 
 def warn_of_heavy_keys(
-    shares: Mapping[int, Shares], samples: tuple[Sample, Sample], node: Join, comm: Communicator
+    shares: Mapping[int, Shares],
+    samples: tuple[Sample, Sample],
+    node: Join,
+    comm: Communicator,
+    *,
+    counted: bool = False,
 ) -> None:
     """Rank 0 tells of the heaviest key, by its hash, once in a task. Collective.
 
     Args:
         shares: the same on all ranks.
         samples: this rank's, of the left and of the right side; one rank at least has seen the key.
+        counted: the shares are of all rows, not of the samples.
     """
     heaviest = max(sorted(shares), key=lambda key: max(shares[key]))
     names = comm.all_gather(next((name for sample in samples if (name := _name(heaviest, sample))), None))
@@ -41,7 +47,7 @@ def warn_of_heavy_keys(
     if comm.rank or f"{node.label()} {name}" in told:
         return
     told.add(f"{node.label()} {name}")
-    journal.record("warning", message=_message(node, name, shares[heaviest], len(shares) - 1))
+    journal.record("warning", message=_message(node, name, shares[heaviest], len(shares) - 1, counted=counted))
 
 
 def _name(key: int, sample: Sample) -> str | None:
@@ -53,12 +59,13 @@ def _name(key: int, sample: Sample) -> str | None:
     return text if len(text) <= _LONGEST_KEY else f"{text[:_LONGEST_KEY]}..."
 
 
-def _message(node: Join, name: str, shares: Shares, others: int) -> str:
+def _message(node: Join, name: str, shares: Shares, others: int, *, counted: bool) -> str:
     parts = [
         f"{part:.0%} of the {side} rows" for part, side in zip(shares, Shares._fields, strict=True) if part >= 0.005
     ]
     more = f" ({others} more key{'s' * (others > 1)} of this kind)" if others else ""
+    about = "" if counted else "about "
     return (
-        f"{node.label()}: the key {name} has about {' and '.join(parts)}{more}; such rows are spread over all ranks, "
+        f"{node.label()}: the key {name} has {about}{' and '.join(parts)}{more}; such rows are spread over all ranks, "
         "not sent to one"
     )

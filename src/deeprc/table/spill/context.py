@@ -20,7 +20,7 @@ from deeprc.table.spill.file import SpillFile
 from deeprc.table.spill.memory import Room
 from deeprc.table.spill.pieces import Kept, Pieces, keep, of_frames
 from deeprc.table.spill.rounds import Buckets, Route, exchange_in_rounds, sort_into_buckets
-from deeprc.table.statistics import widths
+from deeprc.table.statistics import Estimate, widths
 
 _MOST_BUCKETS = 256
 _BUCKETS_OF_UNKNOWN = 32
@@ -148,3 +148,17 @@ class Numbered:
         each = widths(self.kept.pieces.schema)
         part = sum(each[name] for name in columns) / max(1.0, sum(each.values()))
         return self.bytes * min(1.0, part) + 8.0 * sum(self.heights)
+
+    def source(self, description: str, *, numbers: bool = False) -> Source:
+        """The rows as a node of a plan, which knows how many they are; with their numbers, if these are asked for."""
+        names = self.kept.pieces.schema.names()
+        pieces = self.pieces(names) if numbers else self.kept.pieces
+        each, total = widths(pieces.schema), float(sum(self.heights))
+        scale = max(1.0, (self.bytes + 8.0 * total * numbers) / max(1.0, total * sum(each.values())))
+        known = Estimate(total, {name: width * scale for name, width in each.items()}, counted=True)
+        return Source(description, pieces.schema, unread, statistics=lambda: known, portions=lambda *_: pieces.frames)
+
+
+def unread(comm: Communicator) -> pl.LazyFrame:
+    """The `load` of a source that is read in portions."""
+    raise TypeError("this source is read in portions")

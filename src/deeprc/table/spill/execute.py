@@ -20,15 +20,29 @@ from deeprc.table.operators.join import joins_locally
 from deeprc.table.operators.sort import sorts_locally
 from deeprc.table.placement import after_step
 from deeprc.table.plan import GroupBy, Head, Join, Node, Select, Sort, Source, Step, Unique
-from deeprc.table.plan_rows import Concat, JoinAsof, Keyed, Repartition, RowIndex, ShuffleByKey, Slice, with_inputs
-from deeprc.table.plan_windows import ByKey, Carried, Nearby, Numbered
+from deeprc.table.plan_rows import (
+    Concat,
+    JoinAsof,
+    Keyed,
+    Permute,
+    Repartition,
+    Reverse,
+    RowIndex,
+    Sample,
+    ShuffleByKey,
+    Slice,
+    TopK,
+    with_inputs,
+)
+from deeprc.table.plan_windows import ByKey, Carried, Nearby, Numbered, Scalars
 from deeprc.table.pushdown import uses
-from deeprc.table.spill import groups, memory, order, rows, windows
+from deeprc.table.spill import aggregate, groups, memory, order, ordered, rows, windows
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.file import scratch_error
 from deeprc.table.spill.join import join
 from deeprc.table.spill.memory import Room
 from deeprc.table.spill.pieces import Pieces
+from deeprc.table.spill.sample import sample
 from deeprc.table.stage import Execution, Stage
 
 # In memory an operator holds its inputs, what it sends and receives, its hash table and its result.
@@ -102,10 +116,20 @@ def spilled(
         run.close()
 
 
+def _group_by(node: GroupBy, run: Spilling) -> Pieces:
+    return ordered.group_by(node, run) if node.maintain_order else groups.group_by(node, run)
+
+
+def _unique(node: Unique, run: Spilling) -> Pieces:
+    return ordered.unique(node, run) if node.maintain_order else groups.unique(node, run)
+
+
 _IN_BUCKETS: dict[type[Node], tuple[Callable[[Any, Spilling], Pieces], Callable[[Any], bool]]] = {
+    Select: (aggregate.select, aggregate.is_bounded),
+    Scalars: (aggregate.scalars, aggregate.begins_on_parts),
     Join: (join, lambda node: node.how == "cross" or joins_locally(node)),
-    GroupBy: (groups.group_by, lambda node: groups_locally(node) and not node.maintain_order),
-    Unique: (groups.unique, lambda node: bool(node.input.schema) and node.subset != () and not node.maintain_order),
+    GroupBy: (_group_by, groups_locally),
+    Unique: (_unique, lambda node: bool(node.input.schema) and node.subset != ()),
     Sort: (order.sort, sorts_locally),
     Keyed: (groups.keyed, lambda node: bool(node.keys)),
     JoinAsof: (groups.join_asof, lambda node: bool(node.left_by)),
@@ -116,6 +140,10 @@ _IN_BUCKETS: dict[type[Node], tuple[Callable[[Any, Spilling], Pieces], Callable[
     Concat: (rows.concat, lambda node: True),
     Repartition: (rows.repartition, lambda node: True),
     ByKey: (windows.by_key, lambda node: True),
+    TopK: (ordered.top_k, ordered.ranks_locally),
+    Reverse: (ordered.reverse, lambda node: True),
+    Permute: (ordered.permute, lambda node: True),
+    Sample: (sample, lambda node: True),
     Nearby: (windows.nearby, lambda node: True),
     Carried: (windows.carried, lambda node: True),
     Numbered: (windows.numbers, lambda node: True),

@@ -104,6 +104,7 @@ def of_keys(
     hashed = keys if match is None else [keys[index] for index in match]
     count = count or run.bucket_count(node.inputs)
     arrived = run.exchange(pieces, by_hash(hashed, run.comm.size, count), node.label(), moves=match is None)
+    total = sum(run.comm.all_gather(sum(arrived.rows_in(number) for number in range(count))))
     # Not again when the rows are asked for again.
     warned = False
 
@@ -114,7 +115,7 @@ def of_keys(
                 rows = bucket.sides[0].whole()
                 if bucket.single and bucket.bytes > run.room.bucket and not warned:
                     warned = True
-                    _warn(node, rows, keys, sum(arrived.rows_in(other) for other in range(count)))
+                    _warn(node, rows, keys, total)
                 yield work(rows.lazy())
 
     return Pieces(
@@ -126,8 +127,9 @@ def _warn(node: Node, rows: pl.DataFrame, keys: Sequence[pl.Expr], total: int) -
     key = rows.head(1).select(*keys).rows()[0]
     journal.record(
         "warning",
-        message=f"{node.label()}: the rows of the key {key} are {rows.height / max(total, 1):.0%} of this rank's "
-        f"{total:,}, more than its memory is meant for; they are held together, since the operator needs all of them",
+        message=f"{node.label()}: the rows of the key {key} are {rows.height / max(total, 1):.0%} of all "
+        f"{total:,}, more than a rank's memory is meant for; they are held together, since the operator "
+        "needs all of them",
     )
 
 

@@ -6,29 +6,20 @@ Generation Computing 1 (1983): the GRACE hash join.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator
 
 import polars as pl
 
-from deeprc.table.exchange import concat, replicate, together
+from deeprc.table.exchange import concat, replicate
 from deeprc.table.operators import join as in_memory
-from deeprc.table.operators.skew import (
-    Sample,
-    Spread,
-    as_series,
-    find_heavy_keys,
-    matched,
-    null_keys,
-    preserved,
-    sample_keys,
-)
-from deeprc.table.partition import key_hashes
+from deeprc.table.operators.skew import matched, preserved
+from deeprc.table.placement import matching_keys
 from deeprc.table.plan import Join
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.grace import Bucket, Side, divided
-from deeprc.table.spill.pieces import Pieces, of_frames
-from deeprc.table.spill.rounds import Parcel, Route, by_hash
+from deeprc.table.spill.join_routes import NO_HEAVY_KEYS, Routing, heavy_keys, warn_and_count_nulls
+from deeprc.table.spill.pieces import Pieces
+from deeprc.table.spill.rounds import Parcel, by_hash
 
 
 def join(node: Join, run: Spilling) -> Pieces:
@@ -41,7 +32,7 @@ def join(node: Join, run: Spilling) -> Pieces:
         if sum(size for _, size in facts) <= _small(run):
             mine = concat([right.empty, *kept.pieces.batches(run.room)])
             everywhere = replicate(mine, run.comm, f"{node.label()} (right to all)").lazy()
-            return left.map(lambda frame: node.apply(frame, everywhere), node.schema)
+            return left.map(lambda frame: node.apply(frame, everywhere), node.schema, left.placement)
         right = kept.pieces
     return _by_hash(node, left, right, run)
 
@@ -72,10 +63,23 @@ def _cross(node: Join, left: Pieces, right: Pieces, run: Spilling) -> Pieces:
 
 
 def _by_hash(node: Join, left: Pieces, right: Pieces, run: Spilling) -> Pieces:
+    """Sides that are where the other's keys, or all keys, say, stay there."""
     count = run.bucket_count([node.left, node.right])
-    spread, left, right = _heavy_keys(node, left, right, run)
-    lefts = run.exchange(left, _routed(node, spread, count, run, left=True), f"{node.label()} (left)")
-    rights = run.exchange(right, _routed(node, spread, count, run, left=False), f"{node.label()} (right)")
+    left_match = matching_keys(left.placement, node.left_on)
+    right_match = matching_keys(right.placement, node.right_on)
+    chosen = left_match or right_match or tuple(range(len(node.left_on)))
+    left_stays, right_stays = left_match is not None, right_match == chosen
+    heavy = NO_HEAVY_KEYS
+    if not (left_stays or right_stays):
+        heavy, left, right = heavy_keys(node, left, right, run)
+    hashed = [[keys[index] for index in chosen] for keys in (node.left_on, node.right_on)]
+    routes = [
+        Routing(node, heavy.spread, by_hash(keys, run.comm.size, count), count, run.comm, is_left=side == 0)
+        for side, keys in enumerate(hashed)
+    ]
+    lefts = run.exchange(left, routes[0].route, f"{node.label()} (left)", moves=not left_stays)
+    rights = run.exchange(right, routes[1].route, f"{node.label()} (right)", moves=not right_stays)
+    nulls = warn_and_count_nulls(node, heavy, routes, run)
 
     def frames() -> Iterator[pl.LazyFrame]:
         for number in range(count + 3):
@@ -87,52 +91,11 @@ def _by_hash(node: Join, left: Pieces, right: Pieces, run: Spilling) -> Pieces:
             for bucket in divided(Bucket(sides), run):
                 yield from _joined(node, bucket, copied, run)
 
-    return Pieces(node.schema, frames, again=True)
-
-
-def _heavy_keys(node: Join, left: Pieces, right: Pieces, run: Spilling) -> tuple[Spread, Pieces, Pieces]:
-    """Look at the first batch of each side, and give the sides back with it."""
-
-    def looked(pieces: Pieces, keys: Sequence[pl.Expr]) -> tuple[Sample, Pieces]:
-        batches = pieces.batches(run.room)
-        first = next(batches, pieces.empty)
-        return sample_keys(first, keys, node), of_frames(lambda: chain([first], batches), pieces.schema)
-
-    (lefts, rights), _ = together(
-        run.comm,
-        f"computing the keys of {node.label()}",
-        lambda: (looked(left, node.left_on), looked(right, node.right_on)),
-        lambda _: None,
+    # Rows that match nothing are not where their keys hash to.
+    placed = not heavy.spread and not (nulls and preserved(node, left=True) and not left_stays)
+    return Pieces(
+        node.schema, frames, again=True, placement=in_memory.kept_placement(node, hashed[0]) if placed else None
     )
-    return find_heavy_keys(lefts[0], rights[0], node, run.comm), lefts[1], rights[1]
-
-
-def _routed(node: Join, spread: Spread, count: int, run: Spilling, *, left: bool) -> Route:
-    """By hash into `count` buckets. Three more are for rows that match nothing, which stay on their rank, and for the
-    keys of which the left side is spread and the right one copied, or the other way round."""
-    keys = node.left_on if left else node.right_on
-    mine, theirs = (spread.left, spread.right) if left else (spread.right, spread.left)
-    own, other = (count + 1, count + 2) if left else (count + 2, count + 1)
-    ordinary = by_hash(keys, run.comm.size, count)
-
-    def route(batch: pl.DataFrame) -> list[Parcel]:
-        parcels = []
-        nulls = null_keys(batch, keys, node)
-        if nulls.any():
-            parcels.append(Parcel(run.comm.rank, count, batch.filter(nulls)))
-            batch = batch.filter(~nulls)
-        if mine or theirs:
-            hashes = key_hashes(batch, keys)
-            turn, everywhere = hashes.is_in(as_series(mine)), hashes.is_in(as_series(theirs))
-            for rank in range(run.comm.size):
-                heavy = batch.filter(turn).gather_every(run.comm.size, rank)
-                parcels.append(Parcel((rank + run.comm.rank) % run.comm.size, own, heavy))
-            copies = batch.filter(everywhere)
-            parcels.extend(Parcel(rank, other, copies) for rank in range(run.comm.size))
-            batch = batch.filter(~(turn | everywhere))
-        return [*parcels, *ordinary(batch)]
-
-    return route
 
 
 def _unmatched(node: Join, left: Side, right: Side) -> Iterator[pl.LazyFrame]:

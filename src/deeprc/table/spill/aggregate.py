@@ -1,0 +1,164 @@
+"""Aggregates of a whole table, over pieces: begun on each batch, or by sorting or counting what is on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import polars as pl
+
+from deeprc.table.decompose import Decomposed, decompose
+from deeprc.table.exchange import concat, gather, replicate, together
+from deeprc.table.expressions import (
+    Tree,
+    dtype_of,
+    from_tree,
+    is_abridged,
+    is_scalar,
+    kind,
+    reads_by_selector,
+    splits,
+    tree,
+)
+from deeprc.table.operators.aggregate import quantile_of
+from deeprc.table.operators.selection import PLACES
+from deeprc.table.plan import Filter, Select, Sort, Source, Unique
+from deeprc.table.plan_windows import Scalars
+from deeprc.table.spill.context import Numbered, Spilling
+from deeprc.table.spill.pieces import Pieces
+
+_VALUE = "__value__"
+
+
+def is_bounded(node: Select) -> bool:
+    """Whether the aggregates can be had without holding a column; of several each may be had in its own way."""
+    if not node.exprs or not all(is_scalar(item) for item in node.exprs):
+        return False
+    return len(node.exprs) > 1 or _way(node.exprs[0], node.input.schema) is not None
+
+
+def select(node: Select, run: Spilling) -> Pieces:
+    """One row, on rank 0."""
+    if _halves(node.exprs, node.input.schema) is not None:
+        part = _aggregated(run.pieces(node.input), node.exprs, node, run)
+    else:
+        part = _one_by_one(node, run)
+    part = part.select(node.schema.names()) if run.comm.rank == 0 else pl.DataFrame(schema=node.schema)
+    return Pieces(node.schema, lambda: iter([part.lazy()]), again=True)
+
+
+def _one_by_one(node: Select, run: Spilling) -> pl.DataFrame:
+    """What begins on batches at once; of all else one after another, since each may hold much."""
+    rows = run.numbered(run.pieces(node.input), node.label())
+    source = rows.source(node.label())
+    schema = node.input.schema
+    ways = [_way(item, schema) for item in node.exprs]
+    halves = [item for item, way in zip(node.exprs, ways, strict=True) if way == "halves"]
+    columns = _aggregated(rows.kept.pieces, halves, node, run).get_columns() if halves else []
+    for item, way in zip(node.exprs, ways, strict=True):
+        if way == "halves":
+            continue
+        one = Select(source, (item,))
+        if way is None:
+            pieces = run.pieces(one)
+            columns += concat([pieces.empty, *pieces.batches(run.room)]).get_columns()
+        else:
+            value = _distinct(item, source, run) if way == "distinct" else _quantile(item, source, node, run)
+            columns.append(pl.Series(one.schema.names()[0], [value], dtype=one.schema.dtypes()[0]))
+    return pl.DataFrame(columns) if run.comm.rank == 0 else pl.DataFrame()
+
+
+def _way(item: pl.Expr, schema: pl.Schema) -> Literal["halves", "distinct", "quantile"] | None:
+    if _halves([item], schema) is not None:
+        return "halves"
+    node = _unnamed(item)
+    if reads_by_selector(node) or is_abridged(node):
+        return None
+    if kind(node) == "Agg" and kind(node["Agg"]) == "NUnique":
+        return "distinct" if splits(node["Agg"]["NUnique"], schema) else None
+    found = quantile_of(node)
+    if found is None or not splits(found[0], schema):
+        return None
+    dtype = dtype_of(found[0], schema)
+    return "quantile" if dtype.is_numeric() and not dtype.is_decimal() else None
+
+
+def _unnamed(item: pl.Expr) -> Tree:
+    node = tree(item)
+    while kind(node) == "Alias":
+        node = node["Alias"][0]
+    return node
+
+
+def _distinct(item: pl.Expr, source: Source, run: Spilling) -> int:
+    values = from_tree(_unnamed(item)["Agg"]["NUnique"]).alias(_VALUE)
+    pieces = run.pieces(Unique(Select(source, (values,)), (_VALUE,)))
+    _, facts = together(
+        run.comm, "counting distinct values", lambda: sum(part.height for part in pieces.batches(run.room)), int
+    )
+    return sum(facts)
+
+
+def _quantile(item: pl.Expr, source: Source, node: Select, run: Spilling) -> float | None:
+    """The values at the one or two places among the sorted ones."""
+    found = quantile_of(_unnamed(item))
+    assert found is not None
+    values, part, method = found
+    known = Filter(Select(source, (from_tree(values).alias(_VALUE),)), (pl.col(_VALUE).is_not_null(),))
+    rows = run.numbered(run.pieces(Sort(known, (pl.col(_VALUE),), (False,), (False,))), node.label())
+    if not sum(rows.heights):
+        return None
+    low, high, weight = PLACES[method](part, sum(rows.heights))
+    at, _ = together(
+        run.comm,
+        f"computing {node.label()}",
+        lambda: {place: value for place in (low, high) if (value := _at(place, rows)) is not None},
+        lambda _: None,
+    )
+    values_at = {place: value for of_rank in run.comm.all_gather(at) for place, value in of_rank.items()}
+    below, above = values_at[low], values_at[high]
+    return below if below == above or not weight else below + (above - below) * weight
+
+
+def _at(place: int, rows: Numbered) -> float | None:
+    start = rows.edges[rows.rank]
+    for batch in rows.kept.batches():
+        if start <= place < start + batch.height:
+            return float(batch[_VALUE][place - start])
+        start += batch.height
+    return None
+
+
+def scalars(node: Scalars, run: Spilling) -> Pieces:
+    """Aggregates in every row."""
+    kept = run.keep(run.pieces(node.input), node.label())
+    values = replicate(_aggregated(kept.pieces, node.exprs, node, run), run.comm, node.label())
+    columns = [pl.lit(value).first().alias(value.name) for value in values]
+    return kept.pieces.map(lambda frame: frame.with_columns(columns), node.schema, kept.pieces.placement)
+
+
+def begins_on_parts(node: Scalars) -> bool:
+    """Whether every aggregate is made of aggregates of parts of the rows."""
+    return _halves(node.exprs, node.input.schema) is not None
+
+
+def _aggregated(pieces: Pieces, expressions: Sequence[pl.Expr], node: Select | Scalars, run: Spilling) -> pl.DataFrame:
+    """One row, on rank 0. Collective."""
+    halves = _halves(expressions, node.input.schema)
+    assert halves is not None
+
+    def begun() -> pl.DataFrame:
+        parts = [batch.lazy().select(*halves.partial).collect() for batch in pieces.batches(run.room)]
+        return concat(parts or [pieces.empty.lazy().select(*halves.partial).collect()])
+
+    own, _ = together(run.comm, f"computing its part for {node.label()}", begun, lambda _: None)
+    parts = gather(own, run.comm, node.label()).lazy()
+    ended = parts.select(*halves.final) if run.comm.rank == 0 else parts.select(*halves.final).clear()
+    return together(run.comm, f"computing {node.label()}", ended.collect, lambda _: None)[0]
+
+
+def _halves(expressions: Sequence[pl.Expr], schema: pl.Schema) -> Decomposed | None:
+    if not expressions:
+        return None
+    after = pl.LazyFrame(schema=schema).select(*expressions).collect_schema()
+    return decompose(expressions, schema, after, grouped=False)
