@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 import deeprc as rc
 from deeprc.table.spill.memory import resident_bytes
@@ -107,6 +108,28 @@ def test_a_join_of_tables_of_four_times_the_budget_stays_within_it(tables: Path,
     assert max(peaks) <= 1.25 * BUDGET
 
 
+def _window(table: rc.Table) -> rc.Table:
+    around = pl.col("left0").sum().over(pl.col("k") // 4).alias("quarter"), pl.col("k").shift(1).alias("before")
+    return table.with_columns(*around, pl.col("left1").cum_sum().alias("so_far"))
+
+
+def _groups_in_order(table: rc.Table) -> rc.Table:
+    return table.group_by(pl.col("k") // 2, maintain_order=True).agg(pl.all().exclude("k").sum())
+
+
+def _sampled(table: rc.Table) -> rc.Table:
+    return table.sample(fraction=0.5, seed=3).reverse()
+
+
+def _best(table: rc.Table) -> rc.Table:
+    return table.top_k(ROWS // 3, by="k")
+
+
+def _aggregates(table: rc.Table) -> rc.Table:
+    every = [pl.col(f"left{column}").mean().alias(f"left{column}") for column in range(COLUMNS)]
+    return table.select(*every, pl.col("k").n_unique(), middle=pl.col("k").median(), last=pl.col("k").last())
+
+
 @pytest.mark.parametrize("work", [_sort, _halves])
 def test_sort_and_group_by_of_four_times_the_budget_stay_within_it(
     tables: Path, tmp_path: Path, work: Callable[[rc.Table], rc.Table]
@@ -126,3 +149,24 @@ def test_sort_and_group_by_of_four_times_the_budget_stay_within_it(
         rows = rows.sort("k")
     assert rows.equals(right)
     assert max(peaks) <= 1.25 * BUDGET
+
+
+@pytest.mark.parametrize("work", [_window, _groups_in_order, _sampled, _best, _aggregates])
+def test_windows_orders_choices_and_aggregates_of_four_times_the_budget_stay_within_it(
+    tables: Path, tmp_path: Path, work: Callable[[rc.Table], rc.Table]
+) -> None:
+    """What is kept on disk is what Polars makes of the whole, and no rank holds more than 1.25 times its memory."""
+    with rc.Session(cores=2, run_dir=tmp_path) as session:
+        peak_file = f"{tmp_path}/peak-{{rank}}"
+        future = session.submit(_stored, str(tables), work, peak_file, ranks=2, comm="mpi", memory=BUDGET)
+        rows = future.result(timeout=300).to_polars()
+    peaks = [int(Path(peak_file.format(rank=rank)).read_text()) for rank in range(2)]
+    whole = pl.scan_parquet(tables / "left.parquet")
+    if work is _sampled:
+        assert rows.equals(rc.from_polars(whole.collect()).sample(fraction=0.5, seed=3).reverse().collect())
+    else:
+        wanted = work(whole).collect()  # type: ignore[arg-type]
+        if work is _best:
+            rows, wanted = rows.sort("k"), wanted.sort("k")
+        assert_frame_equal(rows, wanted)
+    assert max(peaks) <= 1.25 * BUDGET, [peak / BUDGET for peak in peaks]

@@ -34,11 +34,11 @@ ALL = (
 )
 assert set(ALL) <= set(CASES)
 LAUNCHES = {
-    "solo": (Launch("solo", 1, "even", ALL, ("mixed",)), 60_000),
-    "gloo2": (Launch("gloo", 2, "even", ALL, ("mixed", "empty")), 20_000),
-    "gloo3": (Launch("gloo", 3, "last", ALL, ("skewed",)), 8_000),
+    "solo": (Launch("solo", 1, "even", ALL, ("mixed",)), 120_000),
+    "gloo2": (Launch("gloo", 2, "even", ALL, ("mixed", "empty")), 60_000),
+    "gloo3": (Launch("gloo", 3, "last", ALL, ("skewed",)), 30_000),
     "mpi2": (Launch("mpi", 2, "even", ALL, ("all_null",)), 8_000),
-    "gloo4": (Launch("gloo", 4, "even", ALL, ("distinct",)), 8_000),
+    "gloo4": (Launch("gloo", 4, "even", ALL, ("distinct",)), 30_000),
 }
 WANTED = [(launch, name, data) for launch, (what, _) in LAUNCHES.items() for name in what.names for data in what.frames]
 

@@ -44,7 +44,7 @@ def _sums(t: Any) -> Any:
 
 def _moved(comm: rc.Communicator, name: str) -> tuple[list[str], pl.DataFrame]:
     t, o = (rc.from_polars(share(frame, comm.rank, comm.size, "even"), comm) for frame in (ROWS, OTHER))
-    with broadcasting(False), spilling(40_000) as events:
+    with broadcasting(False), spilling(200_000) as events:
         rows = SPILLED[name][0](t, o).collect()
     moved = [event["operator"].split()[0] for event in events if event["kind"] == "exchange"]
     return moved, pl.concat(comm.all_gather(rows))

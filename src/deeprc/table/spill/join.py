@@ -67,11 +67,14 @@ def _by_hash(node: Join, left: Pieces, right: Pieces, run: Spilling) -> Pieces:
     count = run.bucket_count([node.left, node.right])
     left_match = matching_keys(left.placement, node.left_on)
     right_match = matching_keys(right.placement, node.right_on)
+    heavy = NO_HEAVY_KEYS
+    if left_match is None or left_match != right_match:
+        heavy, left, right = heavy_keys(node, left, right, run)
+    spreads = bool(heavy.spread.left or heavy.spread.right)
+    if spreads:
+        left_match = right_match = None
     chosen = left_match or right_match or tuple(range(len(node.left_on)))
     left_stays, right_stays = left_match is not None, right_match == chosen
-    heavy = NO_HEAVY_KEYS
-    if not (left_stays or right_stays):
-        heavy, left, right = heavy_keys(node, left, right, run)
     hashed = [[keys[index] for index in chosen] for keys in (node.left_on, node.right_on)]
     routes = [
         Routing(node, heavy.spread, by_hash(keys, run.comm.size, count), count, run.comm, is_left=side == 0)
@@ -92,7 +95,7 @@ def _by_hash(node: Join, left: Pieces, right: Pieces, run: Spilling) -> Pieces:
                 yield from _joined(node, bucket, copied, run)
 
     # Rows that match nothing are not where their keys hash to.
-    placed = not heavy.spread and not (nulls and preserved(node, left=True) and not left_stays)
+    placed = not spreads and not (nulls and preserved(node, left=True) and not left_stays)
     return Pieces(
         node.schema, frames, again=True, placement=in_memory.kept_placement(node, hashed[0]) if placed else None
     )
