@@ -199,6 +199,9 @@ def radical_session() -> Iterator[Any]:
         environment.setenv("VIRTUAL_ENV", sys.prefix)
         environment.setenv("RADICAL_BASE", str(folder))
         environment.setenv("PWD", str(folder))
+        # Some of its files are not removed, by this process or by those that it starts.
+        environment.setenv("TMPDIR", str(folder))
+        environment.setattr(tempfile, "tempdir", str(folder))
         # It asks for its folder while it is imported.
         import radical.pilot as rp
 

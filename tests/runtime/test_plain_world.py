@@ -15,7 +15,7 @@ import deeprc
 import tests
 
 _SCRIPT = """
-    import json, sys, time
+    import json, sys, tempfile, time
     from pathlib import Path
     import psutil
     import deeprc as rc
@@ -42,6 +42,9 @@ _SCRIPT = """
         faults.wait_until(lambda: not folders(), timeout_s=30)
         return [str(process) for process in family if faults.alive(process.pid)] + folders()
 
+    def files(launcher: psutil.Process) -> list:
+        return list(Path(tempfile.gettempdir()).glob(f"ompi.{launcher.pid}"))
+
     with rc.Session(cores=3, run_dir=sys.argv[1] + "/run") as session:
         version, shared = session.submit(used, ranks=2, comm="mpi").result(timeout=120)
         told = ends(session)
@@ -56,9 +59,16 @@ _SCRIPT = """
         assert faults.wait_until(lambda: len(list(Path(sys.argv[1]).glob("rank?"))) == 3, timeout_s=120)
         agent = faults.agent_of(session)
         family = [agent, *agent.children(recursive=True)]
+        # Open MPI's launcher has files of its own, and removes them unless it is killed.
+        launchers = [process for process in family if process.name().startswith(("mpiexec", "prterun", "mpirun"))]
+        assert launchers
+        if version.startswith("Open MPI"):
+            for process in launchers:
+                process.kill()
         agent.kill()
         lost = type(future.exception(timeout=60)).__name__
-    print(json.dumps([version, shared, told, stuck, left_by_session, lost, left(agent, family)]))
+    left_by_agent = left(agent, family) + [str(place) for process in launchers for place in files(process)]
+    print(json.dumps([version, shared, told, stuck, left_by_session, lost, left_by_agent]))
 """
 
 

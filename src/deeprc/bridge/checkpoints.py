@@ -7,12 +7,12 @@ temporary folder, and is never stopped.
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deeprc import journal
+from deeprc.bridge.workspace import temporary_folder
 from deeprc.communicator import Communicator
 from deeprc.errors import DataError
 
@@ -48,7 +48,7 @@ def checkpoint_dir() -> Path:
     It is there again for a retry of the task, and for a run that resumes this one, if the task's function, arguments
     and inputs are the same. Write under another name and rename: the task may be ended at any moment.
 
-    Outside a run it is a temporary folder of this process's.
+    Outside a run it is a temporary folder that goes away with the process.
 
     Raises:
         DataError: it cannot be made.
@@ -62,7 +62,7 @@ def checkpoint_dir() -> Path:
 
 def _new_folder() -> Path:
     if _task.run_directory is None:
-        return Path(tempfile.mkdtemp(prefix="deeprc-checkpoints-"))
+        return temporary_folder("deeprc-checkpoints-")
     folder = checkpoints_of(_task.run_directory) / _task.name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

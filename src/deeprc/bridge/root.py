@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
+from deeprc.bridge.workspace import temporary_folder
 from deeprc.errors import DataError
 
 _root: Path | None = None
@@ -29,8 +26,7 @@ def dataset_root() -> Path:
     """
     global _root
     if _root is None:
-        _root = Path(tempfile.mkdtemp(prefix="deeprc-datasets-"))
-        atexit.register(_remove, _root, os.getpid())
+        _root = temporary_folder("deeprc-datasets-")
     try:
         _root.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -38,9 +34,3 @@ def dataset_root() -> Path:
             f"cannot make {_root}, the folder for datasets: {error.strerror}. Choose another with set_dataset_root"
         ) from error
     return _root
-
-
-def _remove(root: Path, owner: int) -> None:
-    """A forked child inherits the exit handler, and must not take its parent's files away."""
-    if os.getpid() == owner:
-        shutil.rmtree(root, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import platform
 import shutil
@@ -58,6 +59,19 @@ def scratch() -> Path:
             "written to"
         ) from error
     return folder
+
+
+def temporary_folder(prefix: str) -> Path:
+    """A new folder in the system's place for temporary files, which goes away with this process."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    atexit.register(_remove, folder, os.getpid())
+    return folder
+
+
+def _remove(folder: Path, owner: int) -> None:
+    """A forked child inherits the exit handler, and must not take its parent's files away."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def new_spill_folder() -> Path:

@@ -26,15 +26,22 @@ _THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+_PLACE_VARIABLES = (
+    "OMPI_MCA_btl_sm_backing_directory",
+    "UCX_POSIX_DIR",
+    # The launcher's, of Open MPI 5 and 4, on the node where it runs.
+    "PRTE_MCA_prte_local_tmpdir_base",
+    "OMPI_MCA_orte_local_tmpdir_base",
+)
 _ALLOCATOR = "_RJEM_MALLOC_CONF"
 
 
 def node_environment(network: Mapping[str, str], shared_memory: Path) -> dict[str, str]:
     """What tells libraries the network of their node (`network_environment`), and where to keep shared memory.
 
-    For Open MPI and UCX that is the folder `shared_memory`: killed ranks leave theirs behind.
+    For Open MPI and UCX that is the folder `shared_memory`: killed ranks, and a killed launcher, leave theirs behind.
     """
-    return {**network, **dict.fromkeys(("OMPI_MCA_btl_sm_backing_directory", "UCX_POSIX_DIR"), str(shared_memory))}
+    return {**network, **dict.fromkeys(_PLACE_VARIABLES, str(shared_memory))}
 
 
 def rank_environment(profile: Profile, node: Mapping[str, str]) -> dict[str, str]:
