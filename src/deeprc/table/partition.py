@@ -9,16 +9,17 @@ import polars as pl
 
 _SEED = 0x5DEECE66D
 _FEW_RANKS = 8
+_MOST_SHORT = 255  # Ranks, and their number, in one byte.
 
 
-def ranks_by_key(frame: pl.DataFrame, keys: Sequence[pl.Expr], size: int) -> pl.Series:
-    """The rank of each row, from a hash of its keys that is the same in all processes."""
+def ranks_by_key(frame: pl.DataFrame, keys: Sequence[pl.Expr], size: int, level: int = 0) -> pl.Series:
+    """The rank of each row, from a hash of its keys that is the same in all processes; of a level as `key_hashes`."""
     comparable = _comparable_keys(frame, keys)
-    if comparable.width == 1 and size <= _FEW_RANKS:
+    if comparable.width == 1 and size <= _MOST_SHORT:
         # Piece by piece: the hashes themselves, eight bytes a row, are never all there.
-        ranks = comparable.lazy().select((pl.first().hash(_SEED) % size).cast(pl.UInt8))
+        ranks = comparable.lazy().select((pl.first().hash(_SEED + level) % size).cast(pl.UInt8))
         return ranks.collect(engine="streaming").to_series()
-    return comparable.hash_rows(_SEED) % size
+    return comparable.hash_rows(_SEED + level) % size
 
 
 def key_hashes(frame: pl.DataFrame, keys: Sequence[pl.Expr], level: int = 0) -> pl.Series:

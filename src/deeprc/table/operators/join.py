@@ -8,6 +8,7 @@ import polars as pl
 
 from deeprc.table.exchange import concat, exchange, replicate, together
 from deeprc.table.expressions import is_row_wise, plain_column, root_columns
+from deeprc.table.operators.buckets import joined
 from deeprc.table.operators.shuffle import shuffle
 from deeprc.table.operators.skew import (
     Spread,
@@ -114,9 +115,9 @@ def _both(node: Join, sides: list[pl.DataFrame], run: Execution) -> Stage:
     names = f"{node.label()} (left)", f"{node.label()} (right)"
     if spread:
         return _spread(node, sides, spread, names, run)
-    left = shuffle(sides.pop(0), node.left_on, run, names[0]).lazy()
-    right = shuffle(sides.pop(0), node.right_on, run, names[1]).lazy()
-    return Stage(node.apply(left, right), kept_placement(node, node.left_on))
+    sides.append(shuffle(sides.pop(0), node.left_on, run, names[0]))
+    sides.append(shuffle(sides.pop(0), node.right_on, run, names[1]))
+    return Stage(joined(node, sides), kept_placement(node, node.left_on))
 
 
 def _spread(
@@ -150,7 +151,7 @@ def _spread(
         if preserved(node, left=False):
             copies = matched(copies, left.lazy(), node, left=False)
         right = concat([right, run.collect(copies, node)])
-    return Stage(node.apply(left.lazy(), right.lazy()))
+    return Stage(joined(node, [left, right]))
 
 
 def kept_placement(node: Join, left_keys: Sequence[pl.Expr]) -> Placement:
