@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,16 +52,23 @@ def test_it_beats_what_costs_nothing(model: RiverModel, rivers: pl.DataFrame) ->
         assert lstm.days == still.days == season.days == days
 
 
-def test_evaluation_leaves_a_table_and_hydrographs(model: RiverModel, rivers: pl.DataFrame) -> None:
-    """The journal gets a row for each river and simulation, and a hydrograph of each river, rain included."""
-    recorded: list[dict[str, Any]] = []
-    journal.set_sink(lambda kind, fields: recorded.append(fields) if kind == "artifact" else None)
+@contextmanager
+def recorded() -> Iterator[list[dict[str, Any]]]:
+    """The artifacts that are left for the report meanwhile."""
+    left: list[dict[str, Any]] = []
+    journal.set_sink(lambda kind, fields: left.append(fields) if kind == "artifact" else None)
     try:
-        evaluate(model, rivers)
+        yield left
     finally:
         journal.set_sink(None)
-    assert [artifact["type"] for artifact in recorded] == ["Hydrograph", "Hydrograph", "MetricTable"]
-    hydrograph, table = recorded[0]["content"], recorded[2]["content"]
+
+
+def test_evaluation_leaves_a_table_and_hydrographs(model: RiverModel, rivers: pl.DataFrame) -> None:
+    """The journal gets a row for each river and simulation, and a hydrograph of each river, rain included."""
+    with recorded() as left:
+        evaluate(model, rivers)
+    assert [artifact["type"] for artifact in left] == ["Hydrograph", "Hydrograph", "MetricTable"]
+    hydrograph, table = left[0]["content"], left[2]["content"]
     assert hydrograph["title"] == "Fulda"
     assert (hydrograph["times"][0], hydrograph["times"][-1]) == ("1987-01-01", "1988-12-31")
     series = (hydrograph["observed"], hydrograph["precipitation"], *hydrograph["simulated"].values())
@@ -192,6 +201,17 @@ def test_a_model_in_its_file_forecasts_the_day_after_the_record(
     assert pl.read_csv(tmp_path / "ahead.csv").height == 2
     with pytest.raises(DataError, match=r"none\.keras\.json: no description"):
         RiverModel.open(tmp_path / "none.keras")
+
+
+def test_many_rivers_are_summed_up(model: RiverModel, rivers: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From some rivers on their medians come first, and no more hydrographs are drawn than asked for."""
+    monkeypatch.setattr("deeprc.workloads.hydrology.evaluation.SUMMARISED", 2)
+    with recorded() as left:
+        result = evaluate(model, rivers, max_plots=1)
+    titles = [artifact["content"]["title"] for artifact in left]
+    assert [title.partition(" in ")[0] for title in titles] == ["Fulda", "Over 2 rivers", "Rivers"]
+    nse = [score.nse for score in result.scores if score.simulation == "LSTM"]
+    assert left[1]["content"]["rows"]["LSTM"][0] == pytest.approx(sum(nse) / 2)
 
 
 def test_a_model_of_all_years_is_not_evaluated(rivers: pl.DataFrame) -> None:

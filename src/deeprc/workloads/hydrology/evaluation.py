@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
+from statistics import median
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -18,6 +20,9 @@ from deeprc.workloads.hydrology.baselines import climatology, persistence
 if TYPE_CHECKING:
     from deeprc.bridge import Dataset
     from deeprc.workloads.hydrology.model import RiverModel
+
+SUMMARISED = 5
+"""The number of rivers from which on their medians are told too."""
 
 SIMULATIONS = ("LSTM", "persistence", "climatology")
 
@@ -60,11 +65,11 @@ class HydrologyResult:
 
 
 @imports(*IMPORTS)
-def evaluate(model: RiverModel, data: Dataset | pl.DataFrame) -> HydrologyResult:
+def evaluate(model: RiverModel, data: Dataset | pl.DataFrame, *, max_plots: int = 100) -> HydrologyResult:
     """Score the model and both baselines on the test period of every river of `data`.
 
-    All three are scored on the same days. Leaves a table of metrics and a hydrograph of each river in the
-    journal.
+    All three are scored on the same days. Leaves tables of metrics and hydrographs of at most `max_plots` rivers, the
+    first ones by name, in the journal.
 
     Raises:
         DataError: data or weights that the model cannot use.
@@ -77,7 +82,10 @@ def evaluate(model: RiverModel, data: Dataset | pl.DataFrame) -> HydrologyResult
     for (basin,), river in simulated.group_by("basin", maintain_order=True):
         scored = river.drop_nulls(("observed", *SIMULATIONS))
         scores += [_score(str(basin), name, scored) for name in SIMULATIONS]
-        record_artifact(_hydrograph(str(basin), river, model))
+        if len(scores) <= max_plots * len(SIMULATIONS):
+            record_artifact(_hydrograph(str(basin), river, model))
+    if len(scores) >= SUMMARISED * len(SIMULATIONS):
+        record_artifact(_summary(scores, model))
     record_artifact(_table(scores, model))
     return HydrologyResult(tuple(scores), model.setup.lead_days)
 
@@ -116,11 +124,39 @@ def _score(basin: str, simulation: str, river: pl.DataFrame) -> Score:
     )
 
 
+def _summary(scores: list[Score], model: RiverModel) -> MetricTable:
+    """Medians over the rivers: what studies of many catchments report."""
+    rows = {}
+    for name in SIMULATIONS:
+        own = [s for s in scores if s.simulation == name]
+        rows[name] = (
+            _median([s.nse for s in own]),
+            _median([s.kge for s in own]),
+            100 * _median([s.peak_error for s in own]),
+            sum(s.nse < 0 for s in own),
+        )
+    return MetricTable(
+        title=f"Over {len(scores) // len(SIMULATIONS)} rivers in years the model has not seen ({_task(model)})",
+        columns=("median NSE", "median KGE", "median peak error [%]", "rivers with NSE below 0"),
+        rows=rows,
+        better=("higher", "higher", "lower", "lower"),
+    )
+
+
+def _median(values: list[float]) -> float:
+    known = [value for value in values if not isnan(value)]
+    return median(known) if known else float("nan")
+
+
+def _task(model: RiverModel) -> str:
+    lead = model.setup.lead_days
+    return f"forecast {lead} day{'s' * (lead > 1)} ahead" if lead else "simulation from weather alone"
+
+
 def _table(scores: list[Score], model: RiverModel) -> MetricTable:
     lead = model.setup.lead_days
-    task = f"forecast {lead} day{'s' * (lead > 1)} ahead" if lead else "simulation from weather alone"
     return MetricTable(
-        title=f"Rivers in years the model has not seen ({task})",
+        title=f"Rivers in years the model has not seen ({_task(model)})",
         columns=("NSE", "KGE", "peak error [%]", "days"),
         rows={f"{s.basin}: {s.simulation}": (s.nse, s.kge, 100 * s.peak_error, s.days) for s in scores},
         better=("higher", "higher", "lower", ""),

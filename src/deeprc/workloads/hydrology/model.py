@@ -17,10 +17,19 @@ import polars as pl
 
 from deeprc.errors import DataError
 from deeprc.training.keras import Epoch, load_keras, load_model
-from deeprc.workloads.hydrology.samples import Scaling, checked_frame, note_scaled, river_samples, windows
+from deeprc.workloads.hydrology.samples import (
+    RiverSamples,
+    Scaling,
+    checked_frame,
+    note_scaled,
+    river_samples,
+    windows,
+)
 from deeprc.workloads.hydrology.setup import Periods, Setup
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from deeprc.bridge import Dataset
 
 PREDICTION_BATCH = 1024
@@ -85,13 +94,21 @@ class RiverModel:
         rivers = river_samples(frame, self.scaling, self.setup)
         note_scaled(data, rivers, self.setup)
         for river in rivers:
-            inputs = windows(river.inputs, river.days, self.setup.lookback_days)
             mean, spread = self.scaling.target[river.basin]
-            scaled = network.predict(inputs, batch_size=PREDICTION_BATCH, verbose=0)[:, 0]
+            scaled = _simulated(network, river, self.setup.lookback_days)
             discharge = np.maximum(scaled.astype(np.float64) * spread + mean, 0.0)
             dates = river.dates[river.days]
             parts.append(pl.DataFrame({"date": dates, "LSTM": discharge}).with_columns(basin=pl.lit(river.basin)))
         return pl.concat(parts).select("basin", "date", "LSTM")
+
+
+def _simulated(network: Any, river: RiverSamples, lookback_days: int) -> NDArray[np.float32]:
+    """Scaled discharge of the river's days. Not `network.predict`, which builds a pipeline anew for each river."""
+    batches = [
+        network.predict_on_batch(windows(river.inputs, river.days[start : start + PREDICTION_BATCH], lookback_days))
+        for start in range(0, len(river.days), PREDICTION_BATCH)
+    ]
+    return np.concatenate([np.empty((0, 1), np.float32), *batches])[:, 0]
 
 
 _SCALINGS = ("columns", "target")
