@@ -156,3 +156,17 @@ def test_a_failure_is_shown_with_the_user_s_traceback() -> None:
     assert "fit failed" in text
     assert "line 3" in text
     assert "'fit' failed" in drawn(result_table(progress))
+
+
+def test_plain_lines_tell_from_time_to_time_how_far_a_task_is() -> None:
+    """Where there is no terminal a long task is told of twice a minute, not at each step."""
+    output = io.StringIO()
+    view = PlainView(Console(file=output, width=160), Progress())
+    for event in EVENTS[:5]:
+        view.show(event)
+    for second in range(70):
+        view.show({**EVENTS[5], "time": 101.0 + second, "done": second, "total": 100, "message": f"step {second}"})
+    assert [line.partition("] ")[2] for line in output.getvalue().splitlines()[-2:]] == [
+        "fit: 30 % step 30",
+        "fit: 60 % step 60",
+    ]

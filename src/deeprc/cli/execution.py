@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from deeprc.cli.notices import ends_in_order, stops_when_told
+from deeprc.cli.notices import IMPORTING, ends_in_order, stops_when_told, told_if_slow
 from deeprc.cli.progress import Progress
 from deeprc.cli.views import console_for_results, failures, result_table, view_for
 from deeprc.spec import Pipeline
@@ -54,7 +54,8 @@ def execute(
     from deeprc.runtime import Session
 
     console = console or console_for_results()
-    pipeline.functions()
+    with told_if_slow(IMPORTING):
+        pipeline.functions()
     asked, progress = pipeline.session, Progress()
     session = Session(
         _pilot(asked),

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import deeprc
-from deeprc.cli import bench, demo, doctor, history, manifest, report, run
+from deeprc.cli import bench, demo, doctor, history, manifest, remove, report, run
 from deeprc.errors import DeepRCError, SpecError
 
 SPEC_REFUSED = 2
@@ -61,6 +61,7 @@ def _options(
 app.command()(demo.demo)
 app.command()(run.run)
 app.command()(history.history)
+app.command()(remove.remove)
 app.command()(report.report)
 app.command()(doctor.doctor)
 app.command()(manifest.manifest)

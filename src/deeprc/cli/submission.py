@@ -103,10 +103,12 @@ def submit(
     pipeline: Pipeline, *, run_directory: Path | None, resume: Path | None, out: Path | None, detach: bool
 ) -> int:
     """Submit the run as a job, and follow it unless told otherwise."""
+    from deeprc.cli.notices import IMPORTING, told_if_slow
     from deeprc.cli.views import console_for_results
     from deeprc.pilots import slurm_job
 
-    pipeline.functions()
+    with told_if_slow(IMPORTING):
+        pipeline.functions()
     if run_directory and (run_directory / "events.jsonl").exists():
         raise SpecError(f"{run_directory} already holds a run; give --run-dir a new directory, or leave it out")
     job, directory = slurm_job.submit(pipeline, run_directory, out, resume=resume)

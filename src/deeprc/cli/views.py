@@ -29,6 +29,9 @@ STYLES = {
 }
 
 
+TELL_EVERY_S = 30.0
+
+
 class _Output(Console):
     """Standard output, which may go away (`deeprc run ... | head`): the run then goes on in silence."""
 
@@ -64,17 +67,29 @@ def view_for(console: Console, progress: Progress) -> Iterator[View]:
 
 
 class PlainView:
-    """One line for each event that matters, with the seconds since the run began."""
+    """One line for each event that matters, with the seconds since the run began; of progress one in a while."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         self._console = console
         self._progress = progress
+        self._told: dict[str, float] = {}
 
     def show(self, event: Event) -> None:
         line = self._progress.update(event)
+        if event["kind"] == "progress":
+            line = self._how_far(event)
         if line:
             text = f"[{event['time'] - self._progress.started:7.1f} s] {line}"
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _how_far(self, event: Event) -> str | None:
+        """How far a task is, `TELL_EVERY_S` after it started or was last told of."""
+        task = self._progress.tasks[event["task"]]
+        if event["time"] - self._told.get(task.name, task.started) < TELL_EVERY_S:
+            return None
+        self._told[task.name] = event["time"]
+        share = f"{100 * task.fraction:.0f} % " if task.fraction is not None else ""
+        return f"{task.name}: {share}{task.message}".rstrip()
 
 
 class LiveView:

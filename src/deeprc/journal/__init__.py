@@ -4,6 +4,7 @@ from deeprc.journal.artifacts import ForecastPlot, Hydrograph, MetricTable, reco
 from deeprc.journal.directories import new_run_directory, runs_root
 from deeprc.journal.reader import EventTail, RunRecord, list_runs, read_run
 from deeprc.journal.recorder import progress, record, set_sink
+from deeprc.journal.removal import remove_run, run_bytes
 from deeprc.journal.writer import JournalWriter, write_json, write_text
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "read_run",
     "record",
     "record_artifact",
+    "remove_run",
+    "run_bytes",
     "runs_root",
     "set_sink",
     "write_json",

@@ -87,4 +87,6 @@ def list_runs(root: Path) -> list[Path]:
     """Run directories under `root`, oldest first."""
     if not root.is_dir():
         return []
-    return sorted((path.parent for path in root.glob("*/events.jsonl")), key=lambda path: path.name)
+    found = (path.parent for path in root.glob("*/events.jsonl"))
+    # One whose name begins with a dot is being removed.
+    return sorted((run for run in found if run.name[0] != "."), key=lambda run: run.name)

@@ -1,7 +1,7 @@
 """The run as a page, a summary and a row of the history; made from the journal alone."""
 
-from deeprc.report.history import HistoryRow, history_rows
+from deeprc.report.history import HistoryRow, history_row, history_rows
 from deeprc.report.page import write_report
 from deeprc.report.summary import summarise
 
-__all__ = ["HistoryRow", "history_rows", "summarise", "write_report"]
+__all__ = ["HistoryRow", "history_row", "history_rows", "summarise", "write_report"]

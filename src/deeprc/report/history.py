@@ -14,7 +14,8 @@ from deeprc.report.verdict import Verdict, verdict_of
 class HistoryRow:
     """One run: `started` in seconds since the epoch, `seconds` it took (so far, if unfinished), tasks by outcome.
 
-    `status` is "succeeded", "failed", "interrupted", "unfinished" or "unreadable".
+    `status` is "succeeded", "failed", "interrupted", "unfinished" or "unreadable"; `resumes` is the directory of
+    the run whose results this one took over.
     """
 
     run: str
@@ -26,22 +27,25 @@ class HistoryRow:
     succeeded: int
     failed: int
     cancelled: int
+    resumes: str = ""
 
 
 def history_rows(root: Path) -> list[HistoryRow]:
     """Rows for all runs under `root`, oldest first; a damaged journal is a row too and hides no other run."""
-    return [_row(directory) for directory in list_runs(root)]
+    return [history_row(directory) for directory in list_runs(root)]
 
 
-def _row(directory: Path) -> HistoryRow:
+def history_row(directory: Path) -> HistoryRow:
+    """The row of one run."""
     try:
-        verdict = verdict_of(read_run(directory))
+        record = read_run(directory)
+        verdict = verdict_of(record)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
         return HistoryRow(directory.name, directory, 0.0, "", "unreadable", 0.0, 0, 0, 0)
-    return _from_verdict(verdict, directory)
+    return _from_verdict(verdict, directory, str((record.first("run.started") or {}).get("resumes") or ""))
 
 
-def _from_verdict(verdict: Verdict, directory: Path) -> HistoryRow:
+def _from_verdict(verdict: Verdict, directory: Path, resumes: str) -> HistoryRow:
     return HistoryRow(
         run=directory.name,
         directory=directory,
@@ -52,4 +56,5 @@ def _from_verdict(verdict: Verdict, directory: Path) -> HistoryRow:
         succeeded=verdict.counted("succeeded"),
         failed=verdict.counted("failed"),
         cancelled=verdict.counted("cancelled"),
+        resumes=resumes,
     )
