@@ -8,8 +8,7 @@ import pytest
 
 from deeprc.errors import ResourceError, SpecError
 from deeprc.pilots import slurm, slurm_submission
-from deeprc.runtime.pilot import Allocation
-from deeprc.runtime.scheduler import Node
+from deeprc.runtime.pilot import Allocation, Node
 from deeprc.spec import SessionSpec
 
 OUTPUTS = Path(__file__).parent / "slurm_outputs"

@@ -17,8 +17,7 @@ import deeprc as rc
 from deeprc.errors import AgentLostError
 from deeprc.journal import read_run
 from deeprc.runtime import lease, liveness
-from deeprc.runtime.pilot import Allocation
-from deeprc.runtime.scheduler import Node
+from deeprc.runtime.pilot import Allocation, Node
 from tests.runtime import faults, storm
 
 _SCRIPT = """
@@ -103,7 +102,7 @@ def _assert_one_after_the_other(steps: Path, pids: list[str]) -> None:
 
 def test_a_lease_runs_out_before_its_node_is_given_up() -> None:
     """Whatever is lost on the way: it counts from the sending of the last heartbeat that the driver has answered."""
-    assert lease.LEASE_S < liveness.SILENT_S
+    assert lease.LEASE_S < lease.SILENT_S
     held = lease.Lease()
     left = lease.left_s(held.file)
     assert not held.is_over

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from deeprc.errors import ResourceError
 from deeprc.runtime.graph import Graph
-from deeprc.runtime.scheduler import Demand, Node, Placement, Scheduler, Seat
+from deeprc.runtime.pilot import Node
+from deeprc.runtime.scheduler import Demand, Placement, Scheduler, Seat
 
 
 def cores_of(placement: Placement) -> list[int]:

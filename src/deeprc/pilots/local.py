@@ -15,9 +15,8 @@ import psutil
 from deeprc.errors import ResourceError
 from deeprc.pilots.leases import CoreLease
 from deeprc.runtime.devices import CORES_VARIABLE
-from deeprc.runtime.pilot import Allocation
+from deeprc.runtime.pilot import Allocation, Node
 from deeprc.runtime.rank_process import describe_exit
-from deeprc.runtime.scheduler import Node
 
 
 class LocalPilot:

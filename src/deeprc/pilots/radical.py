@@ -36,8 +36,7 @@ from deeprc.pilots.radical_translation import (
     nodes_for,
     telling_lines,
 )
-from deeprc.runtime.pilot import Allocation
-from deeprc.runtime.scheduler import Node
+from deeprc.runtime.pilot import Allocation, Node
 from deeprc.runtime.wire import read_connection
 
 _CLOSE_LIMIT_S = 30.0

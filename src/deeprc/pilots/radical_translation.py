@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deeprc.errors import ResourceError, SpecError, valid_values
-from deeprc.runtime.pilot import Allocation
-from deeprc.runtime.scheduler import Node
+from deeprc.runtime.pilot import Allocation, Node
 
 Event = Mapping[str, Any]
 DEFAULT_RESOURCE = "local.localhost"

@@ -14,9 +14,8 @@ from typing import Any
 from deeprc.errors import MissingDependencyError, ResourceError
 from deeprc.pilots.leases import CoreLease
 from deeprc.pilots.ray_cluster import LOOPBACK, NodeOffer, bundle, chosen_nodes, driver_host, named, offers
-from deeprc.runtime.pilot import Allocation
+from deeprc.runtime.pilot import Allocation, Node
 from deeprc.runtime.rank_process import describe_exit
-from deeprc.runtime.scheduler import Node
 
 PLACEMENT_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 10.0

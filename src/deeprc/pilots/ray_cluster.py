@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deeprc.errors import ResourceError
-from deeprc.runtime.pilot import Allocation
-from deeprc.runtime.scheduler import Node
+from deeprc.runtime.pilot import Allocation, Node
 
 LOOPBACK = "127.0.0.1"
 

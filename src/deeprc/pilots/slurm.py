@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from deeprc.errors import ResourceError
-from deeprc.runtime.pilot import Allocation
-from deeprc.runtime.scheduler import Node
+from deeprc.runtime.pilot import Allocation, Node
 
 MIB = 1024**2
 # Of the variables that Slurm sets for a job's processes, those that tell libraries nothing wrong. The others say how

@@ -25,9 +25,8 @@ from deeprc.pilots.slurm import (
     step_of,
     without_launcher,
 )
-from deeprc.runtime.pilot import Allocation
+from deeprc.runtime.pilot import Allocation, Node
 from deeprc.runtime.rank_process import describe_exit
-from deeprc.runtime.scheduler import Node
 
 _ANSWER_S = 60.0
 _LOOK_AT_NODES_EVERY_S = 20.0

@@ -17,8 +17,7 @@ from deeprc.bridge import scratch_of
 from deeprc.runtime.agent_socket import AgentSocket
 from deeprc.runtime.gangs import Gangs
 from deeprc.runtime.launcher import asked_for, launcher_spans_nodes
-from deeprc.runtime.lease import Lease, now
-from deeprc.runtime.liveness import HEARTBEAT_S
+from deeprc.runtime.lease import HEARTBEAT_S, Lease, now
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import (
     CancelTask,

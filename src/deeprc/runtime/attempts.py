@@ -29,8 +29,9 @@ from deeprc.runtime.messages import (
     WorldFence,
     WorldValues,
 )
+from deeprc.runtime.pilot import Node
 from deeprc.runtime.results import merged_result
-from deeprc.runtime.scheduler import Demand, Node, Placement, Scheduler, Seat
+from deeprc.runtime.scheduler import Demand, Placement, Scheduler, Seat
 from deeprc.runtime.tasks import Record, Task, Tasks
 from deeprc.runtime.worlds import Worlds
 

@@ -13,11 +13,12 @@ from deeprc.journal import JournalWriter
 from deeprc.runtime.attempts import Attempts
 from deeprc.runtime.driver_socket import DriverSocket
 from deeprc.runtime.future import Future
-from deeprc.runtime.liveness import HEARTBEAT_S, Liveness
+from deeprc.runtime.lease import HEARTBEAT_S
+from deeprc.runtime.liveness import Liveness
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import Heartbeat, Hello, JournalEvent, Prepare, Profile, Shutdown, StopSoon
-from deeprc.runtime.pilot import Pilot
-from deeprc.runtime.scheduler import Demand, Node, Scheduler
+from deeprc.runtime.pilot import Node, Pilot
+from deeprc.runtime.scheduler import Demand, Scheduler
 from deeprc.runtime.tasks import Task, Tasks
 
 Listener = Callable[[dict[str, Any]], None]

@@ -15,8 +15,14 @@ import signal
 import time
 from collections.abc import Callable
 
-from deeprc.runtime.liveness import HEARTBEAT_S, HELLO_S, SILENT_S
-
+# An agent says it is alive every HEARTBEAT_S; one that has said nothing for SILENT_S is taken for dead: by then it has
+# ended its ranks of its own accord. Shorter limits are for tests: a node that swaps, or a driver that is
+# busy or stopped, may well be silent for seconds.
+HEARTBEAT_S = 1.0
+SILENT_S = float(os.environ.get("DEEPRC_SILENT_S", "75"))
+# An agent that cannot reach the driver (a firewall, another network) never says hello. Python itself may take a minute
+# to start from a busy shared file system.
+HELLO_S = float(os.environ.get("DEEPRC_HELLO_S", "180"))
 # What is left to SILENT_S is for ending ranks, and for clocks that do not run alike.
 LEASE_S = 0.8 * SILENT_S
 

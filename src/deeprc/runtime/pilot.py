@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from deeprc.errors import SpecError, valid_values
-from deeprc.runtime.scheduler import Node
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,16 @@ class Allocation:
     gpus: int | None = None
     memory_bytes: int | None = None
     nodes: int | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one node of the allocation offers."""
+
+    name: str
+    cores: int
+    gpus: int = 0
+    memory_bytes: int = 0
 
 
 class Pilot(Protocol):

@@ -8,21 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deeprc.errors import ResourceError
+from deeprc.runtime.pilot import Node
 
 _LOOKAHEAD = 64
 # A task that waits gains a second of path in so many seconds: what comes later cannot overtake it for ever.
 _SECONDS_A_SECOND = 60.0
 Entry = tuple[int, float, int, str]
-
-
-@dataclass(frozen=True)
-class Node:
-    """What one node of the allocation offers."""
-
-    name: str
-    cores: int
-    gpus: int = 0
-    memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
