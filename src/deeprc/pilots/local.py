@@ -15,8 +15,8 @@ import psutil
 from deeprc.errors import ResourceError
 from deeprc.pilots.leases import CoreLease
 from deeprc.runtime.devices import CORES_VARIABLE
+from deeprc.runtime.exits import how_it_ended
 from deeprc.runtime.pilot import Allocation, Node
-from deeprc.runtime.rank_process import describe_exit
 
 
 class LocalPilot:
@@ -57,7 +57,7 @@ class LocalPilot:
 
     def lost_nodes(self) -> dict[str, str]:
         return {
-            node: f"its agent {describe_exit(agent.returncode)[1]}"
+            node: f"its agent {how_it_ended(agent.returncode)}"
             for node, agent in self._agents.items()
             if agent.poll() is not None
         }

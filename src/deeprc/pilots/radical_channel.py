@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from deeprc.pilots.leftovers import end_processes_in
 from deeprc.pilots.radical_session import RadicalRun, Request
 from deeprc.pilots.radical_translation import Event
-from deeprc.runtime.rank_process import describe_exit
+from deeprc.runtime.exits import how_it_ended
 
 
 class Channel(Protocol):
@@ -81,7 +81,7 @@ class ChildProcess:
 
     def ended(self) -> str | None:
         code = self._process.poll()
-        return None if code is None else f"RADICAL-Pilot's process {describe_exit(code)[1]}"
+        return None if code is None else f"RADICAL-Pilot's process {how_it_ended(code)}"
 
     def close(self, limit_s: float) -> bool:
         assert self._process.stdin is not None

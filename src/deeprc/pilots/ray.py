@@ -14,8 +14,8 @@ from typing import Any
 from deeprc.errors import MissingDependencyError, ResourceError
 from deeprc.pilots.leases import CoreLease
 from deeprc.pilots.ray_cluster import LOOPBACK, NodeOffer, bundle, chosen_nodes, driver_host, named, offers
+from deeprc.runtime.exits import how_it_ended
 from deeprc.runtime.pilot import Allocation, Node
-from deeprc.runtime.rank_process import describe_exit
 
 PLACEMENT_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 10.0
@@ -175,7 +175,7 @@ class RayPilot:
 
     def _why_ended(self, end: Any) -> str:
         try:
-            return f"its agent {describe_exit(self._ray.get(end))[1]}"
+            return f"its agent {how_it_ended(self._ray.get(end))}"
         except self._ray.exceptions.RayError as error:
             return f"Ray lost its actor: {str(error).splitlines()[0]}"
 

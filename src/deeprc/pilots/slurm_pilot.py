@@ -25,8 +25,8 @@ from deeprc.pilots.slurm import (
     step_of,
     without_launcher,
 )
+from deeprc.runtime.exits import how_it_ended
 from deeprc.runtime.pilot import Allocation, Node
-from deeprc.runtime.rank_process import describe_exit
 
 _ANSWER_S = 60.0
 _LOOK_AT_NODES_EVERY_S = 20.0
@@ -89,7 +89,7 @@ class SlurmPilot:
         self._gone |= lost_tasks(told) | self._states()
         if self._step.poll() is not None:
             last = told.strip().splitlines()[-1:]
-            why = f"srun, which held its agent, {describe_exit(self._step.returncode)[1]}"
+            why = f"srun, which held its agent, {how_it_ended(self._step.returncode)}"
             self._gone = {node.name: ": ".join([why, *last]) for node in self._nodes} | self._gone
         return self._gone
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from deeprc.runtime.exits import ending_signal, how_it_ended
 from deeprc.runtime.launcher import launcher, launcher_name, launcher_spans_nodes
 from deeprc.runtime.messages import Failure, RankPlace, RankRaised, RunGang
 from deeprc.runtime.pmi_server import PmiServer
 from deeprc.runtime.rank_memory import gibibytes
-from deeprc.runtime.rank_process import RankProcess, describe_exit
+from deeprc.runtime.rank_process import RankProcess
 from deeprc.runtime.whereabouts import RETURNED, Whereabouts, located, ranks_in_words
 
 # How the errors read that torch.distributed raises when a peer has hung up.
@@ -109,7 +110,7 @@ class Gang:
         """Note a death; it outranks exceptions, which peers raise when a collective loses a rank."""
         if self.failure is not None and self.failure.kind not in ("raised", "stuck"):
             return
-        signal, how = describe_exit(process.exit_code)
+        how = _how_a_rank_ended(process.exit_code)
         if process.forsaken is not None:
             how = f"was {'not started' if process.pid is None else 'ended'}, as {process.forsaken}"
         self.failure = Failure(
@@ -118,7 +119,7 @@ class Gang:
             rank=self.rank_of(process),
             node=self.node,
             output=process.last_output(),
-            signal=signal,
+            signal=None if process.exit_code is None else ending_signal(process.exit_code),
             exit_code=process.exit_code,
         )
 
@@ -179,3 +180,9 @@ class Gang:
         name = launcher_name([str(part) for part in range(len(self.order.layout))])
         message = f"MPI ranks are started by {name}, seconds each: the MPI library needs it"
         self.failure = Failure(kind="unserved", message=message, rank=self.numbers[0], node=self.node)
+
+
+def _how_a_rank_ended(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "closed its channel without a result"
+    return how_it_ended(exit_code) + (" before its function returned" if exit_code >= 0 else "")

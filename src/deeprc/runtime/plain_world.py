@@ -19,7 +19,7 @@ from pathlib import Path
 
 from deeprc.runtime import shared_folder
 from deeprc.runtime.launcher import Launcher, launcher_name
-from deeprc.runtime.liveness import HELLO_S
+from deeprc.runtime.lease import HELLO_S
 from deeprc.runtime.loop import Loop
 from deeprc.runtime.messages import Profile
 from deeprc.runtime.zygote_process import node_environment, rank_environment

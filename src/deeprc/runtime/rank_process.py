@@ -107,21 +107,3 @@ def kill_process(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
-
-
-def signal_name(number: int) -> str:
-    """ "SIGKILL"; real-time signals have no names of their own but the first and the last."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
-
-
-def describe_exit(exit_code: int | None) -> tuple[str | None, str]:
-    """The signal's name, if one ended the process, and the end in words."""
-    if exit_code is None:
-        return None, "closed its channel without a result"
-    if exit_code < 0:
-        name = signal_name(-exit_code)
-        return name, f"was ended by {name}"
-    return None, f"exited with code {exit_code} before its function returned"
