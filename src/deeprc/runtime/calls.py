@@ -1,13 +1,12 @@
-"""Functions and arguments on their way to a rank; results of other tasks are filled in there."""
+"""Functions and arguments pickled for ranks, with the futures among them. Ranks read them with `unpickled`."""
 
 from __future__ import annotations
 
 import io
 import pickle
-import threading
 import types
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import PosixPath
 from typing import Any, ClassVar
@@ -16,26 +15,21 @@ import cloudpickle
 
 from deeprc.errors import SpecError
 from deeprc.runtime.future import Future, collecting
-from deeprc.runtime.packing import unpacked
+from deeprc.runtime.unpickled import code_with_file
 
 # What the standard pickler writes as cloudpickle would: nothing of these is found by the name of a module.
 _PLAIN = frozenset({int, float, complex, str, bytes, bool, type(None), PosixPath, Future})
 _NO_ARGUMENTS = pickle.dumps(((), {}), pickle.HIGHEST_PROTOCOL)
-_local = threading.local()
 
 
-def _code_with_file(code: types.CodeType) -> tuple[Any, ...]:
+def _reduced_code(code: types.CodeType) -> tuple[Any, ...]:
     """As cloudpickle writes code, but with its file: a traceback then shows the user's own lines."""
     make, arguments = cloudpickle.cloudpickle._code_reduce(code)
-    return _make_code, (code.co_filename, make, arguments)
-
-
-def _make_code(filename: str, make: Callable[..., types.CodeType], arguments: tuple[Any, ...]) -> types.CodeType:
-    return make(*arguments).replace(co_filename=filename)
+    return code_with_file, (code.co_filename, make, arguments)
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    dispatch_table: ClassVar[Any] = ChainMap({types.CodeType: _code_with_file}, cloudpickle.Pickler.dispatch_table)
+    dispatch_table: ClassVar[Any] = ChainMap({types.CodeType: _reduced_code}, cloudpickle.Pickler.dispatch_table)
 
 
 def pickle_function(function: Callable[..., Any]) -> tuple[bytes, tuple[Future, ...]]:
@@ -89,23 +83,3 @@ def _refusing(function: Callable[..., Any]) -> Iterator[None]:
             f"{getattr(function, '__name__', function)!s} or one of its arguments cannot be sent to a rank: {error}. "
             "Open files, locks, sockets and generators have to be made inside the function."
         ) from error
-
-
-@contextmanager
-def filling_in(results: Mapping[str, bytes]) -> Iterator[None]:
-    """While this lasts, what is unpickled in this thread has the results of tasks in place of their futures.
-
-    A result is loaded once, however often the call refers to it.
-    """
-    _local.results, _local.loaded = results, {}
-    try:
-        yield
-    finally:
-        _local.results, _local.loaded = {}, {}
-
-
-def result_of(task: str) -> Any:
-    """Stands in a pickled call where a future stood."""
-    if task not in _local.loaded:
-        _local.loaded[task] = pickle.loads(unpacked(_local.results[task]))
-    return _local.loaded[task]

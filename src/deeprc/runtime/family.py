@@ -1,12 +1,26 @@
-"""The processes that a task starts: seen, adopted, ended with the rank."""
+"""A process and its kin: ended with its parent, the parent of orphans, its children and theirs."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from pathlib import Path
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, however that happens; at once if it has."""
+    signal_at_parents_death(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def signal_at_parents_death(number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when its parent dies; of one that has died before it says nothing."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def adopt_orphans() -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from deeprc.errors import DeepRCError
 from deeprc.runtime.results import Stored
+from deeprc.runtime.unpickled import result_of
 
 T = TypeVar("T")
 _SLICE_S = 0.25
@@ -123,8 +124,6 @@ class Future(concurrent.futures.Future[Any]):
                 f"the future of task {self.task!r} stands where it cannot be replaced by its result; "
                 "pass it as an argument to submit()"
             )
-        from deeprc.runtime.calls import result_of
-
         needs[self] = None
         return result_of, (self.task,)
 

@@ -19,10 +19,9 @@ from deeprc.bridge import scratch_of, set_checkpoints, set_dataset_root, set_mem
 from deeprc.communicator import Communicator, Rendezvous, connect
 from deeprc.errors import TaskStoppedError
 from deeprc.journal import set_sink
-from deeprc.runtime.calls import filling_in
 from deeprc.runtime.channel import RankChannel
 from deeprc.runtime.devices import pin
-from deeprc.runtime.family import adopt_orphans, has_children
+from deeprc.runtime.family import adopt_orphans, die_with_parent, has_children
 from deeprc.runtime.messages import (
     Assignment,
     JournalEvent,
@@ -36,8 +35,8 @@ from deeprc.runtime.packing import packed
 from deeprc.runtime.rank_page import clear_page, function_ended, offer_page
 from deeprc.runtime.stop_word import StopWord
 from deeprc.runtime.told import Told
+from deeprc.runtime.unpickled import filling_in
 from deeprc.runtime.whereabouts import Frame
-from deeprc.runtime.zygote import die_with_parent
 from deeprc.spec.signature import communicator_parameter, placed_communicator
 
 _MOST_LOADED = 256

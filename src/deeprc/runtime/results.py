@@ -1,4 +1,4 @@
-"""One result from what the ranks of a task returned; a large one is read when somebody asks for it."""
+"""Results of tasks: of what their ranks returned, in a file until somebody asks, of an earlier run."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ class Stored:
 
     def __str__(self) -> str:
         return f"{self.path.stat().st_size} bytes in results/{self.path.name}"
+
+
+@dataclass(frozen=True)
+class Reused:
+    """A result of an earlier run: packed, as a value, and where it is from."""
+
+    packed: bytes
+    value: Any
+    run: str
+    seconds: float
 
 
 def merged_result(packed: tuple[bytes, ...]) -> tuple[bytes, Any]:

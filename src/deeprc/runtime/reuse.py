@@ -24,6 +24,7 @@ from deeprc.journal.fingerprints import files_in
 from deeprc.runtime.checkpoints import Checkpoints
 from deeprc.runtime.code_digest import code_digest, digest_of
 from deeprc.runtime.packing import unpacked
+from deeprc.runtime.results import Reused
 from deeprc.spec.imports import without_written, written_files
 
 _SUFFIX = ".kept"
@@ -43,16 +44,6 @@ class Key:
     def digest(self) -> str:
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True)
-class Reused:
-    """A result of an earlier run: packed, as a value, and where it is from."""
-
-    packed: bytes
-    value: Any
-    run: str
-    seconds: float
 
 
 class Reuse:

@@ -14,7 +14,7 @@ from deeprc.runtime.future import Future
 from deeprc.runtime.graph import Graph
 from deeprc.runtime.liveness import Liveness
 from deeprc.runtime.messages import PickledFunction, Profile
-from deeprc.runtime.reuse import Reused
+from deeprc.runtime.results import Reused
 from deeprc.runtime.scheduler import Demand, Scheduler
 
 Record = Callable[..., None]

@@ -8,7 +8,6 @@ before it serves, a forked child proves on a small operation that it works.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
@@ -26,14 +25,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from deeprc.runtime import shared_folder
-from deeprc.runtime.family import adopt_orphans, children, descendants
+from deeprc.runtime.family import adopt_orphans, children, descendants, die_with_parent, signal_at_parents_death
 from deeprc.runtime.lease import call_when_over
 from deeprc.runtime.segments import remove_segments, segments_of, segments_open_in
 
 # The kernel's out-of-memory killer takes ranks before it takes the driver, an agent or a zygote.
 _RANK_OOM_SCORE = b"500"
 _CHECK_TIMEOUT_S = float(os.environ.get("DEEPRC_FORK_CHECK_TIMEOUT_S", "20"))
-_PR_SET_PDEATHSIG = 1
 _MAX_MESSAGE_BYTES = 1 << 16
 
 
@@ -232,7 +230,7 @@ def end_with_parent(clean: Callable[[], None]) -> Callable[[], NoReturn]:
     adopt_orphans()
     signal.signal(signal.SIGTERM, end)
     # Not SIGKILL: when the agent dies, what its ranks have started has to be ended, and only we know of it.
-    _set_death_signal(signal.SIGTERM)
+    signal_at_parents_death(signal.SIGTERM)
     if os.getppid() != parent:
         end()
     return end
@@ -297,17 +295,6 @@ def _small_operations() -> None:
         import tensorflow as tf
 
         tf.reduce_sum(tf.ones((8, 8)))
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies, however that happens; at once if it has."""
-    _set_death_signal(signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _set_death_signal(number: signal.Signals) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def _send(control: socket.socket, **message: Any) -> None:
