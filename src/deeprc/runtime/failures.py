@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from deeprc.errors import (
     AgentLostError,
@@ -17,55 +17,39 @@ from deeprc.runtime.messages import Failure
 from deeprc.runtime.whereabouts import described
 
 
+class _Place(TypedDict):
+    task: str
+    rank: int | None
+    node: str | None
+
+
 def error_for(task: str, failure: Failure) -> TaskError:
     """The error of the visible tree, with all that is known in its message."""
+    place = _Place(task=task, rank=failure.rank, node=failure.node)
     where = f"task {task!r}, rank {failure.rank} on {failure.node}"
-    if failure.kind == "raised":
-        return TaskFailedError(
-            f"{where}: {failure.message}\n\n{failure.traceback.rstrip()}",
-            task=task,
-            rank=failure.rank,
-            node=failure.node,
-            traceback=failure.traceback,
-        )
-    if failure.kind == "lost":
-        return AgentLostError(f"task {task!r}: {failure.message}", task=task, rank=failure.rank, node=failure.node)
+    what = f"{where}: {_what_happened(failure)}"
     output = f"\nIts last output:\n{failure.output}" if failure.output else "\nIt had written no output."
-    if failure.kind == "memory":
-        return MemoryExceededError(
-            f"{where}: {failure.message}. Give the task more memory=, or each rank less data.{output}",
-            task=task,
-            rank=failure.rank,
-            node=failure.node,
-            output=failure.output,
-            peak_bytes=failure.peak_memory_bytes,
-            limit_bytes=failure.memory_limit_bytes,
-        )
-    if failure.kind == "stuck":
-        return StuckCollectiveError(
-            f"{where}: {_what_happened(failure)}{output}",
-            task=task,
-            rank=failure.rank,
-            node=failure.node,
-            whereabouts={place.rank: place.text for place in failure.whereabouts},
-        )
-    if failure.kind == "timeout":
-        return TaskTimeoutError(
-            f"{where}: {_what_happened(failure)}{output}",
-            task=task,
-            rank=failure.rank,
-            node=failure.node,
-            output=failure.output,
-            whereabouts={place.rank: place.text for place in failure.whereabouts},
-        )
+    whereabouts = {at.rank: at.text for at in failure.whereabouts}
+    match failure.kind:
+        case "raised":
+            message = f"{where}: {failure.message}\n\n{failure.traceback.rstrip()}"
+            return TaskFailedError(message, **place, traceback=failure.traceback)
+        case "lost":
+            return AgentLostError(f"task {task!r}: {failure.message}", **place)
+        case "memory":
+            return MemoryExceededError(
+                f"{where}: {failure.message}. Give the task more memory=, or each rank less data.{output}",
+                **place,
+                output=failure.output,
+                peak_bytes=failure.peak_memory_bytes,
+                limit_bytes=failure.memory_limit_bytes,
+            )
+        case "stuck":
+            return StuckCollectiveError(f"{what}{output}", **place, whereabouts=whereabouts)
+        case "timeout":
+            return TaskTimeoutError(f"{what}{output}", **place, output=failure.output, whereabouts=whereabouts)
     return RankDiedError(
-        f"{where}: {_what_happened(failure)}.{output}",
-        task=task,
-        rank=failure.rank,
-        node=failure.node,
-        signal=failure.signal,
-        exit_code=failure.exit_code,
-        output=failure.output,
+        f"{what}.{output}", **place, signal=failure.signal, exit_code=failure.exit_code, output=failure.output
     )
 
 

@@ -43,7 +43,7 @@ class Session:
             the share of its cores, unless its task has a `memory` of its own.
         nodes: nodes of the allocation. Default: all the pilot has.
         run_dir: where the run's record and data go. Default: a new directory under `deeprc-runs`.
-
+        name: the run's, in history and report.
         resume: directory of an earlier run, whose results are used where function, arguments and input files are
             the same; that run has to have kept them. Implies `keep_results`.
         keep_results: keep each result in the run directory, for a later `resume`. `run` of a pipeline always does.
@@ -166,15 +166,14 @@ class Session:
             SpecError: a function, parameter or argument is wrong; then nothing has been submitted.
         """
         functions = pipeline.functions()
-        calls = {task.name: functions[task.name] for task in pipeline.order()}
         for task in pipeline.tasks:
-            self._submissions.check(calls[task.name], task)
+            self._submissions.check(functions[task.name], task)
         write_json(self.run_directory / "spec.json", pipeline.plain())
         self._submissions.keep_results()
         futures: dict[str, Future] = {}
         for task in pipeline.order():
             args, kwargs = fill((task.args, task.kwargs), futures.__getitem__)
-            futures[task.name] = self._submit(calls[task.name], args, kwargs, task.resources, task.name)
+            futures[task.name] = self._submit(functions[task.name], args, kwargs, task.resources, task.name)
         return {task.name: futures[task.name] for task in pipeline.tasks}
 
     def cancel(self, future: Future) -> bool:

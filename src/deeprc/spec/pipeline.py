@@ -111,7 +111,8 @@ class Pipeline(Frozen):
 
     def order(self) -> list[TaskSpec]:
         """The tasks, each after all that it needs."""
-        return [self.task(name) for name in TopologicalSorter(self.needs()).static_order()]
+        by_name = {task.name: task for task in self.tasks}
+        return [by_name[name] for name in TopologicalSorter(self.needs()).static_order()]
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """Import every task's function, check its arguments, and let it check them (`imports.checked_by`).

@@ -59,7 +59,6 @@ class Resources(Frozen):
     isolated: Annotated[bool, Field(strict=True)] = Field(
         default=False, description="true gives the task ranks of its own that end with it."
     )
-
     priority: Annotated[int, Field(strict=True)] = Field(
         default=0, description="Of tasks that are ready, one of higher priority always goes first."
     )
