@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deeprc.bridge import Dataset as Dataset
-    from deeprc.bridge import checkpoint_dir as checkpoint_dir
-    from deeprc.bridge import stopping as stopping
     from deeprc.communicator import Communicator as Communicator
     from deeprc.errors import DeepRCError as DeepRCError
     from deeprc.errors import TaskStoppedError as TaskStoppedError
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
     from deeprc.table import scan_ipc as scan_ipc
     from deeprc.table import scan_ndjson as scan_ndjson
     from deeprc.table import scan_parquet as scan_parquet
+    from deeprc.workspace import checkpoint_dir as checkpoint_dir
+    from deeprc.workspace import stopping as stopping
 
 __version__ = "0.1.0"
 
@@ -51,7 +51,7 @@ _HOMES = {
     "Session": "deeprc.runtime",
     "Table": "deeprc.table",
     "TaskStoppedError": "deeprc.errors",
-    "checkpoint_dir": "deeprc.bridge",
+    "checkpoint_dir": "deeprc.workspace",
     "concat": "deeprc.table",
     "from_arrow": "deeprc.table",
     "from_numpy": "deeprc.table",
@@ -66,7 +66,7 @@ _HOMES = {
     "scan_ipc": "deeprc.table",
     "scan_ndjson": "deeprc.table",
     "scan_parquet": "deeprc.table",
-    "stopping": "deeprc.bridge",
+    "stopping": "deeprc.workspace",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 

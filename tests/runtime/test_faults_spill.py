@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 
 import deeprc as rc
-from deeprc.bridge import scratch_of
 from deeprc.errors import RankDiedError
+from deeprc.workspace import scratch_of
 from tests.runtime import faults
 from tests.table.budget import spilling
 

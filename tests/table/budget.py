@@ -8,9 +8,9 @@ from typing import Any
 
 import deeprc as rc
 from deeprc import journal
-from deeprc.bridge import set_memory_budget
 from deeprc.table.operators import skew
 from deeprc.table.spill import execute, memory
+from deeprc.workspace import set_memory_budget
 from tests.table.compare import Launch, Result, run_cases
 
 

@@ -11,11 +11,11 @@ import pytest
 
 import deeprc as rc
 from deeprc import journal
-from deeprc.bridge import set_memory_budget
 from deeprc.table import plan
 from deeprc.table.operators import join, skew
 from deeprc.table.spill import memory
 from deeprc.table.statistics import Estimate
+from deeprc.workspace import set_memory_budget
 from tests.ranks import run_on_ranks
 from tests.table.compare import assert_same
 

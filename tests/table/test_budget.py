@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 import deeprc as rc
-from deeprc.bridge import memory_budget
 from deeprc.errors import TaskFailedError
 from deeprc.table.spill.memory import resident_bytes
+from deeprc.workspace import memory_budget
 
 _MEBIBYTE = 1 << 20
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 
 import deeprc as rc
-from deeprc.bridge import set_memory_budget
 from deeprc.table.spill import memory
+from deeprc.workspace import set_memory_budget
 from tests.ranks import run_on_ranks
 from tests.table.compare import broadcasting
 from tests.table.data import frames

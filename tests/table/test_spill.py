@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 import deeprc as rc
-from deeprc.bridge import scratch_of
 from deeprc.journal import read_run
+from deeprc.workspace import scratch_of
 from tests.ranks import run_on_ranks
 from tests.table.budget import run_cases_spilling, spilling
 from tests.table.cases import CASES

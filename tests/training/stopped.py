@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deeprc.bridge import set_checkpoints
 from deeprc.communicator import Communicator
 from deeprc.errors import TaskStoppedError
+from deeprc.workspace import set_checkpoints
 
 
 def stopped_and_resumed(comm: Communicator, train: Callable[..., Any], folder: str, asked: int) -> tuple[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deeprc.bridge.workspace import temporary_folder
 from deeprc.errors import DataError
+from deeprc.workspace.scratch import temporary_folder
 
 _root: Path | None = None
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-import numpy as np
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -120,4 +118,6 @@ def checked_op(op: str) -> None:
 
 def as_contiguous(array: NDArray[Any]) -> NDArray[Any]:
     """A C-contiguous view or copy: what the libraries below send."""
+    import numpy as np
+
     return np.ascontiguousarray(array)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deeprc.bridge import checkpoints_of
 from deeprc.errors import ResourceError
 from deeprc.journal import EventTail, new_run_directory, write_json
 from deeprc.journal.events import Event
@@ -26,6 +25,7 @@ from deeprc.pilots.slurm_submission import (
     why_it_waits,
 )
 from deeprc.spec import Pipeline, dump_pipeline
+from deeprc.workspace import checkpoints_of
 
 PIPELINE_FILE = "pipeline.yaml"
 SCRIPT_FILE = "job.sh"

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deeprc.bridge import checkpoints_of
 from deeprc.errors import ResourceError
 from deeprc.journal import read_run
 from deeprc.pilots.slurm import Job, parse_job
 from deeprc.pilots.slurm_pilot import slurm_says
 from deeprc.pilots.slurm_submission import grace_s, lead_s
+from deeprc.workspace import checkpoints_of
 
 # After a job has been put back, until Slurm ends the processes of its last start.
 _ENDED_S = 120.0

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deeprc.bridge import scratch_of
 from deeprc.runtime.agent_socket import AgentSocket
 from deeprc.runtime.gangs import Gangs
 from deeprc.runtime.launcher import asked_for, launcher_spans_nodes
@@ -39,6 +38,7 @@ from deeprc.runtime.messages import (
 from deeprc.runtime.network import address_towards
 from deeprc.runtime.rank_watch import LOOK_S
 from deeprc.runtime.wire import read_connection
+from deeprc.workspace import scratch_of
 
 # While tasks wait here for cores, what happens within this time is told in one message; so is the beginning of a task
 # together with its end, if that comes as soon.

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from deeprc.bridge import checkpoints_of
 from deeprc.journal import write_json
+from deeprc.workspace import checkpoints_of
 
 
 class Checkpoints:

@@ -15,7 +15,7 @@ from typing import Any
 
 import cloudpickle
 
-from deeprc.bridge import scratch_of, set_checkpoints, set_dataset_root, set_memory_budget, set_scratch
+from deeprc.bridge import set_dataset_root
 from deeprc.communicator import Communicator, Rendezvous, connect
 from deeprc.errors import TaskStoppedError
 from deeprc.journal import set_sink
@@ -38,6 +38,7 @@ from deeprc.runtime.told import Told
 from deeprc.runtime.unpickled import filling_in
 from deeprc.runtime.whereabouts import Frame
 from deeprc.spec.signature import communicator_parameter, placed_communicator
+from deeprc.workspace import scratch_of, set_checkpoints, set_memory_budget, set_scratch
 
 _MOST_LOADED = 256
 # Results that the standard pickler writes as cloudpickle would, in a tenth of the time.

@@ -12,7 +12,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from deeprc.bridge import remove_spilled
 from deeprc.runtime import shared_folder
 from deeprc.runtime.channel import Channel
 from deeprc.runtime.launcher import asked_for
@@ -24,6 +23,7 @@ from deeprc.runtime.pmi import PmiWorld
 from deeprc.runtime.pmi_server import PmiServer
 from deeprc.runtime.rank_process import RankProcess, kill_process
 from deeprc.runtime.zygote_process import ZygoteProcess
+from deeprc.workspace import remove_spilled
 
 Record = Callable[..., None]
 # After this a rank that was killed writes no more.

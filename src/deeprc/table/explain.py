@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deeprc.bridge import memory_budget
 from deeprc.table.estimate import Estimates
 from deeprc.table.foresight import Foresight
 from deeprc.table.plan import Node, Source
@@ -14,6 +13,7 @@ from deeprc.table.spill.execute import expected_peak
 from deeprc.table.stage import read_again
 from deeprc.table.statistics import size_text
 from deeprc.table.windows import lowered
+from deeprc.workspace import memory_budget
 
 _LEGEND = "-> estimated rows and bytes of all ranks; what is expected is decided at run time, on all ranks alike"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from numpy.typing import NDArray
 
-from deeprc.bridge import Dataset, memory_budget
+from deeprc.bridge import Dataset
 from deeprc.errors import DataError, SpecError
 from deeprc.table.engines import Engine
 from deeprc.table.exchange import gather, replicate
@@ -18,6 +18,7 @@ from deeprc.table.explain import explain
 from deeprc.table.methods.planned import Planned
 from deeprc.table.spill.execute import on_disk
 from deeprc.table.writing import CSV, IPC, NDJSON, PARQUET, Format, Target, write_table
+from deeprc.workspace import memory_budget
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import polars as pl
 
-from deeprc.bridge import new_spill_folder
 from deeprc.communicator import Communicator
 from deeprc.table.exchange import together
 from deeprc.table.operators.shuffle import ROW_NUMBER
@@ -21,6 +20,7 @@ from deeprc.table.spill.memory import Room
 from deeprc.table.spill.pieces import Kept, Pieces, keep, of_frames
 from deeprc.table.spill.rounds import Buckets, Route, exchange_in_rounds, sort_into_buckets
 from deeprc.table.statistics import Estimate, widths
+from deeprc.workspace import new_spill_folder
 
 _MOST_BUCKETS = 256
 _BUCKETS_OF_UNKNOWN = 32

@@ -10,7 +10,6 @@ from typing import Any
 
 import polars as pl
 
-from deeprc.bridge import memory_budget, new_spill_folder, scratch
 from deeprc.communicator import Communicator
 from deeprc.table.estimate import Estimates
 from deeprc.table.exchange import together
@@ -44,6 +43,7 @@ from deeprc.table.spill.memory import Room
 from deeprc.table.spill.pieces import Pieces
 from deeprc.table.spill.sample import sample
 from deeprc.table.stage import Execution, Stage
+from deeprc.workspace import memory_budget, new_spill_folder, scratch
 
 # In memory an operator holds its inputs, what it sends and receives, its hash table and its result.
 TIMES_IN_MEMORY = 3.0

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeprc.bridge import checkpoint_part, stopping
 from deeprc.errors import TaskStoppedError
+from deeprc.workspace import checkpoint_part, stopping
 
 if TYPE_CHECKING:
     from deeprc.communicator import Communicator

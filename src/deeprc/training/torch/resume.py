@@ -9,10 +9,10 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 
-from deeprc.bridge import checkpoint_part, stopping
 from deeprc.communicator import Communicator
 from deeprc.errors import TaskStoppedError
 from deeprc.training.torch.batches import StepSampler
+from deeprc.workspace import checkpoint_part, stopping
 
 _EVERY_S = 60.0
 # Asking all ranks costs about as much as a small step.

@@ -1,4 +1,4 @@
-"""What a process may use while it works: how much memory, and which folder for what does not fit in it."""
+"""Where a process puts, while it works, what does not fit in its memory."""
 
 from __future__ import annotations
 
@@ -11,23 +11,7 @@ from pathlib import Path
 
 from deeprc.errors import DataError
 
-_memory: int | None = None
 _scratch: Path | None = None
-
-
-def set_memory_budget(memory_bytes: int | None) -> None:
-    """Work within so many bytes from now on; None, as at the start of a process: as many as it takes.
-
-    What counts is memory that only this process holds: anonymous and shared memory, not mapped files. A run's
-    ranks set it from the `memory=` of the task, or else from their share of the session's.
-    """
-    global _memory
-    _memory = memory_bytes
-
-
-def memory_budget() -> int | None:
-    """The bytes that this process is to stay within; None: no limit."""
-    return _memory
 
 
 def scratch_of(run_directory: Path) -> Path:

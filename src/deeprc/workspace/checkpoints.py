@@ -10,11 +10,14 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deeprc import journal
-from deeprc.bridge.workspace import temporary_folder
-from deeprc.communicator import Communicator
 from deeprc.errors import DataError
+from deeprc.workspace.scratch import temporary_folder
+
+if TYPE_CHECKING:
+    from deeprc.communicator import Communicator
 
 
 @dataclass
