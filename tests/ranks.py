@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import deeprc as rc
+from tests.leftovers import at_end
 
 
 def run_on_ranks(function: Callable[..., Any], *args: Any, size: int, backend: str = "gloo") -> list[Any]:
@@ -25,12 +25,7 @@ def _gathered(comm: rc.Communicator, function: Callable[..., Any], args: tuple[A
 @functools.cache
 def _session() -> rc.Session:
     """One session for the whole test process: its ranks stay warm between tests."""
-    directory = tempfile.TemporaryDirectory(prefix="deeprc-tests-")
-    session = rc.Session(cores=4, run_dir=directory.name)
-
-    def end() -> None:
-        session.close()
-        directory.cleanup()
-
-    atexit.register(end)
+    directory = at_end.enter_context(tempfile.TemporaryDirectory(prefix="deeprc-tests-"))
+    session = rc.Session(cores=4, run_dir=directory)
+    at_end.callback(session.close)
     return session

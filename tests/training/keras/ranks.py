@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import tempfile
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Any
 
 import deeprc as rc
 from deeprc.spec.imports import imports
+from tests.leftovers import at_end
 
 
 def run_on_tensorflow_ranks(
@@ -32,12 +32,7 @@ def _gathered(
 @functools.cache
 def _session() -> rc.Session:
     """One session for all tests: its ranks stay warm."""
-    directory = tempfile.TemporaryDirectory(prefix="deeprc-keras-")
-    session = rc.Session(cores=3, run_dir=directory.name)
-
-    def end() -> None:
-        session.close()
-        directory.cleanup()
-
-    atexit.register(end)
+    directory = at_end.enter_context(tempfile.TemporaryDirectory(prefix="deeprc-keras-"))
+    session = rc.Session(cores=3, run_dir=directory)
+    at_end.callback(session.close)
     return session
