@@ -140,4 +140,39 @@ WEIGHTED = {
     ),
     "share_ewm_by_unsorted": _ordered(lambda t, o: t.select(i.ewm_mean_by("i", half_life="2i").alias("mean"))),
 }
-SHARE_CASES: dict[str, Case] = {**MOMENTS, **PLACES, **QUANTILES, **WEIGHTED}
+OTHER_ROWS = {
+    **{
+        f"share_mode_{name}": Case(lambda t, o, name=name: t.select(pl.col(name).mode()))
+        for name in ("k", "g", "x", "d", "c", "b", "m", "l", "n")
+    },
+    "share_mode_ordered": _ordered(lambda t, o: t.select(k.mode(maintain_order=True))),
+    "share_mode_of": Case(lambda t, o: t.select((k.filter(b) % 4).drop_nulls().mode().max().alias("most"))),
+    "share_unique": _ordered(lambda t, o: t.select(k.unique().sort())),
+    "share_unique_ordered": _ordered(lambda t, o: t.select((i.shift(1) // 3).unique(maintain_order=True) + 1)),
+    "share_unique_count": Case(lambda t, o: t.select(g.drop_nulls().unique().len())),
+    "share_unique_steps": _ordered(lambda t, o: t.select(k.unique().sort(nulls_last=True).diff())),
+    "share_sort": _ordered(lambda t, o: t.select(i.sort(descending=True, nulls_last=True).head(7))),
+    "share_sort_by": _ordered(lambda t, o: t.select(i.sort_by("k", i, "g", descending=[True, False, True]))),
+    "share_value_counts": Case(lambda t, o: t.select(g.value_counts(normalize=True, name="part"))),
+    "share_value_counts_sorted": _ordered(
+        lambda t, o: t.select(k.value_counts(sort=True).struct.field("count")).head(2)
+    ),
+    "share_unique_counts": _ordered(lambda t, o: t.select(k.unique_counts())),
+    "share_top": _ordered(lambda t, o: t.select(i.top_k(9).sort())),
+    "share_bottom": Case(lambda t, o: t.select(i.drop_nulls().bottom_k(5).sum())),
+    "share_slice": _ordered(lambda t, o: t.select(i.slice(3, 8).cum_sum())),
+    "share_tail": _ordered(lambda t, o: t.select(g.tail(4))),
+    "share_reverse": _ordered(lambda t, o: t.select(i.reverse().cum_sum())),
+    "share_dropped": _ordered(lambda t, o: t.select(x.drop_nans().drop_nulls() * 2)),
+    "share_exploded": _ordered(lambda t, o: t.select(pl.col("l").drop_nulls().explode())),
+    "share_filtered": _ordered(lambda t, o: t.select(g.filter(i > i.mean()))),
+    "share_over_rows": _ordered(lambda t, o: t.select(pl.when(k.drop_nulls() > 2).then(1).otherwise(0).alias("high"))),
+    "share_several": Case(
+        lambda t, o: t.select(
+            k.mode().max(), g.unique().len().alias("n"), i.sum(), i.top_k(3).min().alias("third"), f.median()
+        )
+    ),
+    "share_beside": _ordered(lambda t, o: t.with_columns(least=i.drop_nulls().mode().min() - i)),
+    "share_exploded_sum": Case(lambda t, o: t.select(pl.col("l").explode().unique().sum())),
+}
+SHARE_CASES: dict[str, Case] = {**MOMENTS, **PLACES, **QUANTILES, **WEIGHTED, **OTHER_ROWS}

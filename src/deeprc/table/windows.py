@@ -43,6 +43,7 @@ from deeprc.table.plan_windows import (
     WeightedInTime,
     WeightedSpread,
 )
+from deeprc.table.reshaped import reshaped
 from deeprc.table.spelling import on_operand, spelled_out
 
 _OF_EQUAL_VALUES = ("IsDuplicated", "IsUnique", "IsFirstDistinct", "IsLastDistinct")
@@ -81,6 +82,9 @@ def lowered(plan: Node) -> Node:
 def _apart(step: Filter | Select | WithColumns) -> Node:
     if not step.looks_around:
         return step
+    other_rows = of_other_rows(step)
+    if other_rows is not None:
+        return other_rows
     windows = _Windows(step.input.schema)
     try:
         if isinstance(step, Select):
@@ -98,6 +102,15 @@ def _apart(step: Filter | Select | WithColumns) -> Node:
         return _of_schema(Select(node, tuple(pl.col(name) for name in step.schema)), step)
     except (_AsAWhole, pl.exceptions.PolarsError):
         return step
+
+
+def of_other_rows(step: Filter | Select | WithColumns) -> Node | None:
+    """A selected column of other rows than the table's, or an aggregate of one, by the operators of a table."""
+    try:
+        readable = isinstance(step, Select) and len(step.exprs) == 1 and bool(_readable(step.exprs[0]))
+        return reshaped(step, _apart) if isinstance(step, Select) and readable else None
+    except (_AsAWhole, pl.exceptions.PolarsError):
+        return None
 
 
 def _with_own_keys(node: GroupBy | Sort | TopK) -> Node:

@@ -29,8 +29,9 @@ from deeprc.table.expressions import (
 )
 from deeprc.table.operators.selection import quantile
 from deeprc.table.operators.shuffle import shuffle
-from deeprc.table.plan import Select
+from deeprc.table.plan import Select, Source
 from deeprc.table.stage import Execution, Stage, compute
+from deeprc.table.windows import of_other_rows
 
 _VALUE = "__value__"
 
@@ -115,6 +116,8 @@ def _values(apart: _Apart, frame: pl.DataFrame, step: Select, run: Execution) ->
             continue
         value = _collectively(node, frame, step, run)
         if value is None:
+            value = _of_other_rows(expression, frame, step, run)
+        if value is None:
             rest.append(expression)
         else:
             values.append(value.cast(after[name]).alias(name))
@@ -147,6 +150,16 @@ def _collectively(node: Tree, frame: pl.DataFrame, step: Select, run: Execution)
     if value is None or not dtype_of(node, schema).is_temporal():
         return pl.Series([value], dtype=dtype_of(node, schema))
     return pl.Series([int(value)]).cast(dtype_of(node, schema))
+
+
+def _of_other_rows(expression: pl.Expr, frame: pl.DataFrame, step: Select, run: Execution) -> pl.Series | None:
+    """An aggregate of, say, distinct values, by the operators of a table; a row on rank 0 alone."""
+    rows = Source(f"COLUMNS OF {step.label()}", frame.schema, lambda _: frame.lazy())
+    plan = of_other_rows(Select(rows, (expression,)))
+    if plan is None:
+        return None
+    value = run.collect(run.stage(plan).frame, step).to_series()
+    return value if run.comm.rank == 0 else value.clear()
 
 
 def _as_numbers(values: pl.Expr, dtype: pl.DataType, result: pl.DataType) -> pl.Expr | None:
