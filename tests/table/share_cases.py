@@ -175,4 +175,23 @@ OTHER_ROWS = {
     "share_beside": _ordered(lambda t, o: t.with_columns(least=i.drop_nulls().mode().min() - i)),
     "share_exploded_sum": Case(lambda t, o: t.select(pl.col("l").explode().unique().sum())),
 }
-SHARE_CASES: dict[str, Case] = {**MOMENTS, **PLACES, **QUANTILES, **WEIGHTED, **OTHER_ROWS}
+NEARBY = {
+    "share_rolling": _ordered(
+        lambda t, o: t.select(
+            f.cast(pl.Float64).rolling_skew(7),
+            i.rolling_kurtosis(9, min_samples=4, center=True),
+            k.rolling_rank(4, min_samples=1),
+            up=i.fill_null(0).peak_max(),
+            down=k.fill_null(0).peak_min(),
+        )
+    ),
+    "share_runs": _ordered(
+        lambda t, o: t.select(
+            *(pl.col(name).rle_id() for name in ("k", "b", "n", "g", "d")), halves=(i > 0).rle_id() // 2
+        )
+    ),
+    "share_nearest": _ordered(
+        lambda t, o: t.select(pl.col(name).interpolate("nearest") for name in ("k", "i", "f", "d"))
+    ),
+}
+SHARE_CASES: dict[str, Case] = {**MOMENTS, **PLACES, **QUANTILES, **WEIGHTED, **OTHER_ROWS, **NEARBY}

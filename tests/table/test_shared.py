@@ -65,3 +65,19 @@ def test_the_first_of_equal_values_is_found(size: int) -> None:
     """Whatever rank has it, and however many ranks there are."""
     for result in run_on_ranks(_first_of_equal, size=size):
         assert result.row(0) == (1, 0, "b")
+
+
+def _lots(comm: rc.Communicator) -> list[pl.DataFrame]:
+    frame = pl.DataFrame({"k": [row % 5 for row in range(300)]}).with_columns(pl.col("k").replace(3, None))
+    table = rc.from_polars(share(frame, comm.rank, comm.size, "even"), comm)
+    return [table.with_columns(r=pl.col("k").rank("random")).gather() for _ in range(2)]
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_equal_values_are_ranked_by_chance(size: int) -> None:
+    """Each rank once, in the order of the values, nulls without one; and not twice in the same order."""
+    for one, other in run_on_ranks(_lots, size=size):
+        ranked = one.sort("r", nulls_last=True)
+        assert ranked["r"].drop_nulls().to_list() == list(range(1, 241))
+        assert ranked["k"].drop_nulls().is_sorted() and ranked["k"][240:].null_count() == 60
+        assert one["r"].to_list() != other["r"].to_list()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -40,7 +40,7 @@ def as_expressions(inputs: Iterable[Any], named: Mapping[str, Any] | None = None
     """Read arguments as Polars does: a string is a column, lists are flattened, other values are literals."""
     expressions: list[pl.Expr] = []
     for value in inputs:
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple | Iterator):
             expressions.extend(as_expressions(value))
         else:
             expressions.append(_as_expression(value))

@@ -47,7 +47,7 @@ from deeprc.table.reshaped import reshaped
 from deeprc.table.spelling import on_operand, spelled_out
 
 _OF_EQUAL_VALUES = ("IsDuplicated", "IsUnique", "IsFirstDistinct", "IsLastDistinct")
-_ROLLING = ("Sum", "Mean", "Min", "Max", "Var", "Std", "Quantile")
+_ROLLING = ("Sum", "Mean", "Min", "Max", "Var", "Std", "Quantile", "Skew", "Kurtosis", "Rank")
 _CUMULATIVE = ("CumSum", "CumMin", "CumMax", "CumProd", "CumCount")
 
 _WEIGHTED: Mapping[str, type[Around]] = {
@@ -275,8 +275,9 @@ class _Windows:
             over = {"Function": {**function, "input": [self.rewrite(child) for child in function["input"]]}}
             window = _duration(options["options"]["window_size"])
             return self._new(over, lambda source, exprs: InTime(source, exprs, window), f"in time {window}")
-        ranks = name == "Rank" and options["options"]["method"] in ("Ordinal", "Dense", "Min", "Max", "Average")
-        if not ranks and not (name == "Interpolate" and options == "Linear") and name != "InterpolateBy":
+        # Ties that are to be in Polars' random order of a seed are Polars' alone.
+        ranks = name == "Rank" and (options["options"]["method"] != "Random" or options["seed"] is None)
+        if not ranks and name not in ("Interpolate", "InterpolateBy"):
             return None
         over = {"Function": {**function, "input": [self.rewrite(child) for child in function["input"]]}}
         if ranks:
@@ -290,6 +291,10 @@ class _Windows:
             values = from_tree(self.rewrite(inputs[0]))
             with_value = getattr(values, options.lower())().cast(self._dtype(tree(values)))
             return self.rewrite(tree(pl.when(values.is_null()).then(with_value).otherwise(values)))
+        if name == "RLEID":
+            values = from_tree(self.rewrite(inputs[0]))
+            begins = values.ne_missing(values.shift(1)) & (pl.int_range(pl.len()) > 0)
+            return self.rewrite(tree(begins.cast(pl.get_index_type()).cum_sum()))
         n = _integer(inputs[1]) if name == "PctChange" else None
         if n is None:
             return None
@@ -330,9 +335,12 @@ def _reach(name: str, options: Any, inputs: Sequence[Tree]) -> tuple[int, int] |
         n = _integer(inputs[1])
         fills = name != "ShiftAndFill" or kind(inputs[2]) == "Literal"
         return None if n is None or not fills else (max(n, 0), max(-n, 0))
+    if name in ("PeakMin", "PeakMax"):
+        return 1, 1
     if name == "RollingExpr":
         window = options["options"]
-        if options["function"] not in _ROLLING or window["weights"] is not None:
+        by_chance = options["function"] == "Rank" and window["fn_params"]["Rank"]["method"] == "Random"
+        if options["function"] not in _ROLLING or window["weights"] is not None or by_chance:
             return None
         rows = int(window["window_size"]) - 1
         return (rows, rows) if window["center"] else (rows, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import accumulate, pairwise
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from deeprc.table.exchange import exchange, replicate
@@ -15,6 +16,7 @@ from deeprc.table.plan_windows import Numbered, Ranked
 from deeprc.table.stage import Execution, Stage
 
 _VALUE, _PLACE, _RUN, _FIRST, _LAST = "__value__", "__place__", "__run__", "__first__", "__last__"
+_LOT = "__lot__"
 
 
 def run_numbered(node: Numbered, run: Execution) -> Stage:
@@ -42,7 +44,10 @@ def _ranks(expression: pl.Expr, frame: pl.DataFrame, heights: list[int], node: R
     name = expression.meta.output_name()
     values = run.collect(frame.lazy().select(from_tree(function["input"][0]).alias(_VALUE)), node)
     rows = numbered(values, heights, run.comm.rank)
-    keys = [pl.col(_VALUE), pl.col(ROW_NUMBER)]
+    # Of equal values the first one comes first, or, by "random", whichever draws the lower lot.
+    lots = pl.Series(_LOT, np.random.default_rng().random(rows.height))
+    keys = [pl.col(_VALUE), pl.col(_LOT if options["method"] == "Random" else ROW_NUMBER)]
+    rows = rows.with_columns(lots) if options["method"] == "Random" else rows
     ordered = sort_rows(rows.lazy(), keys, [options["descending"], False], [True, False], run, node.label())
     placed = _placed(ordered, str(options["method"]), node, run)
     ranked = placed.select(
@@ -59,7 +64,7 @@ def _placed(ordered: pl.DataFrame, method: str, node: Ranked, run: Execution) ->
         pl.int_range(start, start + ordered.height, dtype=pl.Int64, eager=True).alias(_PLACE),
         ordered[_VALUE].rle_id().alias(_RUN),
     )
-    if method == "Ordinal":
+    if method in ("Ordinal", "Random"):
         return rows
     rows = rows.with_columns(
         pl.col(_PLACE).min().over(_RUN).alias(_FIRST), pl.col(_PLACE).max().over(_RUN).alias(_LAST)
