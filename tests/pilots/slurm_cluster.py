@@ -35,6 +35,7 @@ AuthInfo=socket={folder}/munge.sock
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
+TmpFS={folder}/tmp/%n
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
@@ -93,7 +94,9 @@ class SlurmCluster:
 
     def start_node(self, number: int) -> None:
         """Start the daemon of one node, also again after it was killed."""
-        (self.folder / "spool" / f"node{number}").mkdir(parents=True, exist_ok=True)
+        # What nodes of one machine would share in /tmp: a node's PMIx server finds its folder taken.
+        for place in ("spool", "tmp"):
+            (self.folder / place / f"node{number}").mkdir(parents=True, exist_ok=True)
         self.command("slurmd", "-N", f"node{number}", "-f", str(self.folder / "slurm.conf"))
 
     def wait_until_idle(self) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +18,7 @@ import psutil
 import pytest
 
 import deeprc as rc
+import tests
 from deeprc.errors import AgentLostError, RankDiedError, StuckCollectiveError
 from deeprc.journal import read_run
 from tests.pilots import test_contract as contract
@@ -72,9 +76,8 @@ class Start(NamedTuple):
 
 
 def starts(comm: rc.Communicator) -> list[Start]:
-    environment = os.environ
-    names = ("PMI_JOBID", "SLURMD_NODENAME", "SLURM_PROCID")
-    return comm.all_gather(Start(*(environment.get(name) for name in names), comm.mpi.Get_rank()))
+    step, node, number = (os.environ.get(name) for name in ("PMI_JOBID", "SLURMD_NODENAME", "SLURM_PROCID"))
+    return comm.all_gather(Start(step, node, number, comm.mpi.Get_rank()))
 
 
 def test_slurm_serves_a_world_that_spans_nodes(shared: rc.Session) -> None:
@@ -243,4 +246,59 @@ def test_a_library_that_agents_cannot_serve_is_started_by_srun(
             future = session.submit(starts_of_the_deaf, Deaf(), ranks=3, comm="mpi", isolated=isolated)
             assert [start.number for start in future.result(timeout=TASK_S)] == ["0", "1", "2"]
     warnings = [event["message"] for event in read_run(tmp_path / "run").of_kind("warning")]
+    assert len([warning for warning in warnings if "MPI ranks are started by srun" in warning]) == 1
+
+
+_OPEN_MPI = """
+    import json, os, sys
+    from pathlib import Path
+    import deeprc as rc
+    from deeprc.journal import read_run
+    from tests.runtime import faults, stuck_tasks
+
+    def starts(comm: rc.Communicator) -> list:
+        comm.barrier()
+        names = ("PMIX_NAMESPACE", "SLURMD_NODENAME", "SLURM_PROCID")
+        return comm.all_gather([*(os.environ.get(name) for name in names), comm.mpi.Get_rank()])
+
+    with rc.Session("slurm", nodes=2, cores=2, run_dir=sys.argv[1]) as session:
+        first, second = (session.submit(starts, ranks=3, comm="mpi").result(timeout=240) for _ in range(2))
+        ends = []
+        for rank, how in ((2, "SIGKILL"), (0, "exit")):
+            error = session.submit(faults.die_on, rank, how, ranks=3, comm="mpi").exception(timeout=240)
+            # Slurm ends the step at once: sometimes before it is known how the first rank ended.
+            told = (error.rank, error.signal, error.exit_code) in ((2, "SIGKILL", -9), (0, None, 7))
+            ends.append([type(error).__name__, told or "srun ended with code" in str(error)])
+        stuck = session.submit(stuck_tasks.one_leaves, "barrier", ranks=3, comm="mpi").exception(timeout=240)
+    warnings = [event["message"] for event in read_run(Path(sys.argv[1])).of_kind("warning")]
+    print(json.dumps([first, second, ends, type(stuck).__name__, warnings]))
+"""
+
+
+@pytest.mark.slow
+def test_open_mpi_spans_nodes_by_pmix(site: SlurmPmiSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first task tells that agents cannot serve it, and runs by srun; ends and hangs are told."""
+    python = os.environ.get("DEEPRC_TEST_OPENMPI")
+    if python is None:
+        pytest.skip("DEEPRC_TEST_OPENMPI names no Python whose mpi4py is Open MPI's")
+    tried = ["srun", f"--jobid={os.environ['SLURM_JOB_ID']}", "--overlap", "--mpi=pmix", "--ntasks=1", "true"]
+    if (done := subprocess.run(tried, capture_output=True, text=True, timeout=60, check=False)).returncode:
+        pytest.skip(f"Slurm's pmix does not work here: {done.stderr.splitlines()[0]}")
+    (tmp_path / "script.py").write_text(textwrap.dedent(_OPEN_MPI))
+    for name, value in {
+        "DEEPRC_SLURM_MPI": "pmix",
+        "DEEPRC_MPI_START": "served",
+        "OMPI_MCA_btl_tcp_if_include": "lo",
+        "PYTHONPATH": os.pathsep.join(str(Path(each.__file__ or "").parents[1]) for each in (rc, tests)),
+    }.items():
+        monkeypatch.setenv(name, value)
+    command = [python, str(tmp_path / "script.py"), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second, ends, stuck, warnings = json.loads(done.stdout)
+    assert first == second
+    assert len({start[0] for start in first}) == 1 and first[0][0].startswith("slurm.pmix.")
+    assert [start[1:] for start in first] == [["node1", "0", 0], ["node1", "1", 1], ["node2", "2", 2]]
+    assert ends == [[RankDiedError.__name__, True]] * 2
+    assert stuck == StuckCollectiveError.__name__
     assert len([warning for warning in warnings if "MPI ranks are started by srun" in warning]) == 1

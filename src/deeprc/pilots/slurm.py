@@ -260,6 +260,7 @@ def ranks_command(job: str, order: Sequence[str], cores: int, hosts: Sequence[st
         f"--jobid={job}",
         f"--nodes={len(set(hosts))}",
         f"--ntasks={len(hosts)}",
+        "--job-name=mpi-ranks",
         *_distribution(order, cores, hosts),
         # Beside the agents' step, on cores that the agents have chosen.
         "--overlap",
