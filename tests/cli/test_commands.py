@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -201,3 +202,36 @@ def test_commands_that_only_tell_stay_light(arguments: list[str], folder: Path) 
     )
     printed = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout
     assert printed.splitlines()[-1] == "[]"
+
+
+def test_a_locale_without_the_letters_ends_nothing(folder: Path) -> None:
+    """Under an ASCII locale a task prints umlauts, and another's error in Greek is told: no traceback of ours."""
+    (folder / "cli_steps.py").write_text(
+        "def speak() -> str:\n    print('Grüße')\n    return 'Σ'\n\n\ndef fail(x):\n    raise ValueError('ΔΣ')\n"
+    )
+    (folder / "letters.yaml").write_text(
+        "tasks:\n  speak: {run: 'cli_steps.py:speak'}\n  fail: {run: 'cli_steps.py:fail', args: [{task: speak}]}\n"
+    )
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "deeprc.cli.main", "run", "letters.yaml", "--cores", "1"]
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **ascii_only}, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert b"speak  succeeded" in done.stdout
+    assert b"ValueError: ??" in done.stdout
+    assert done.stderr == b""
+    (log,) = (folder / "runs").glob("*/logs/rank-*.log")
+    assert "Grüße" in log.read_text(encoding="utf-8")
+
+
+def test_places_that_cannot_be_written_are_told_before_any_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder for runs, or for results, that cannot be made is named; no traceback, no task run in vain."""
+    (folder / "file").write_text("")
+    result = deeprc("run", "demo.yaml", "--out", folder / "file" / "out")
+    assert (result.exit_code, "started" in result.output) == (2, False)
+    assert "--out" in result.output
+    monkeypatch.setenv("DEEPRC_RUNS", str(folder / "file" / "runs"))
+    result = deeprc("run", "demo.yaml")
+    assert result.exit_code == 1
+    assert "no run can be kept there: Not a directory. Set $DEEPRC_RUNS" in " ".join(result.output.split())

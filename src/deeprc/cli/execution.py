@@ -12,6 +12,7 @@ from rich.console import Console
 from deeprc.cli.notices import IMPORTING, ends_in_order, stops_when_told, told_if_slow
 from deeprc.cli.progress import Progress
 from deeprc.cli.views import console_for_results, failures, result_table, view_for
+from deeprc.errors import SpecError
 from deeprc.spec import Pipeline
 from deeprc.spec.pipeline import SessionSpec
 
@@ -54,6 +55,8 @@ def execute(
     from deeprc.runtime import Session
 
     console = console or console_for_results()
+    if out is not None:
+        _make(out)
     with told_if_slow(IMPORTING):
         pipeline.functions()
     asked, progress = pipeline.session, Progress()
@@ -77,6 +80,14 @@ def execute(
     if session.stopped_tasks:
         return STOPPED
     return 0 if progress.all_succeeded else 1
+
+
+def _make(out: Path) -> None:
+    """The folder for the results: refused before the work, not after it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"--out {out}: cannot be made: {error.strerror}") from error
 
 
 def _pilot(asked: SessionSpec) -> str | Pilot:

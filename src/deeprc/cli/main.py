@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,10 @@ class _Commands(TyperGroup):
     """Tells Deep RC's own errors as a message; a traceback is for --debug and for bugs."""
 
     def invoke(self, ctx: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                # A terminal's locale may lack a letter of a task's error.
+                stream.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -30,6 +35,12 @@ class _Commands(TyperGroup):
                 raise
             typer.secho(f"Error: {error}", fg="red" if sys.stderr.isatty() else None, err=True)
             raise typer.Exit(SPEC_REFUSED if isinstance(error, SpecError) else 1) from None
+        except OSError as error:
+            # A folder that may not be written to, a full disk: not a bug, if a file is named.
+            if error.filename is None or ctx.params.get("debug"):
+                raise
+            typer.echo(f"Error: {error.filename}: {error.strerror}", err=True)
+            raise typer.Exit(1) from None
 
 
 app = typer.Typer(

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import zmq
 
-from deeprc.errors import SessionClosedError, SpecError
+from deeprc.errors import JournalError, SessionClosedError, SpecError
 from deeprc.journal import JournalWriter, new_run_directory, read_run, write_json
 from deeprc.journal.durations import remembered_durations
 from deeprc.journal.environment import describe_environment
@@ -278,11 +278,17 @@ def _earlier_run(resume: str | Path | None) -> Path | None:
 
 
 def _prepared_directory(run_dir: str | Path | None) -> Path:
-    directory = new_run_directory() if run_dir is None else Path(run_dir).absolute()
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if (directory / "events.jsonl").exists():
-        raise SpecError(f"{directory} already holds a run; give run_dir a new directory, or leave it out")
-    directory.chmod(0o700)
-    for part in _DIRECTORIES:
-        (directory / part).mkdir(exist_ok=True, mode=0o700)
+    try:
+        directory = new_run_directory() if run_dir is None else Path(run_dir).absolute()
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (directory / "events.jsonl").exists():
+            raise SpecError(f"{directory} already holds a run; give run_dir a new directory, or leave it out")
+        directory.chmod(0o700)
+        for part in _DIRECTORIES:
+            (directory / part).mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise JournalError(
+            f"{error.filename}: no run can be kept there: {error.strerror}. Set $DEEPRC_RUNS to a folder that you may "
+            "write to, or give run_dir (--run-dir)"
+        ) from error
     return directory

@@ -21,6 +21,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -191,6 +192,10 @@ def _redirect_output(log: int) -> None:
     os.dup2(log, 2)
     os.close(null)
     os.close(log)
+    # Whatever the locale: a letter that it lacks is no reason for a task to fail.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _offer_to_oom_killer() -> None:
