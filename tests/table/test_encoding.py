@@ -27,6 +27,9 @@ def _fixed() -> pl.DataFrame:
         .alias("zone"),
         pl.duration(milliseconds=pl.col("i64") % 99, time_unit="ms").alias("duration"),
         (pl.col("i64") % 86_400).abs().cast(pl.Time).alias("time"),
+        pl.when(pl.col("i64") % 5 != 0).then(pl.format("\u00fc{}", pl.col("i64") % 999)).alias("text"),
+        pl.lit("").alias("no_text"),
+        (pl.col("i64") % 99).cast(pl.String).cast(pl.Binary).alias("bytes"),
     )
     assert _has_fixed_widths(frame)
     return frame
@@ -55,3 +58,16 @@ def test_a_received_part_outlives_its_buffer() -> None:
     decoded = decode(memoryview(received), frame.clear())
     del received
     assert_frame_equal(decoded.filter(pl.col("bool")), frame.filter(pl.col("bool")))
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_long_texts_survive_without_those_of_other_rows(every: int) -> None:
+    """Texts beside short ones, nulls and bytes are the same; what is sent has those of the rows sent."""
+    frame = _fixed().with_columns(
+        pl.when(pl.col("i64") % 3 != 0).then(pl.format("a text of more than 12 bytes: {}", "i64")).alias("long"),
+        pl.lit(b"bytes that are as long as that").alias("long_bytes"),
+    )
+    part = frame.gather_every(every)
+    received = memoryview(bytes(encode(part)))
+    assert_frame_equal(decode(received, part.clear()), part)
+    assert received.nbytes < 2 * memoryview(encode(frame)).nbytes / every
