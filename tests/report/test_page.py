@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprc.journal import Hydrograph, MetricTable, read_run
+from deeprc.journal import ForecastPlot, Hydrograph, MetricTable, read_run
 from deeprc.report import write_report
 from deeprc.report.page import render
 from tests.report.demo_journal import MODELS, TRACEBACK, demo_journal, hydrograph
@@ -292,3 +292,22 @@ def test_values_that_are_no_numbers_do_not_break_a_chart(tmp_path: Path) -> None
     page = outline(render(read_run(tmp_path)))
     assert len(page.all("figure")) == 3
     assert [row[1] for row in rows(captioned(page, "m"))] == ["–", "–"]
+
+
+def test_what_is_not_known_yet_comes_before_backtests(tmp_path: Path) -> None:
+    """Forecasts of the future are not hidden behind more backtests than are unfolded, and show no error."""
+    story = Story(tmp_path)
+    begin(story)
+    times = [f"2024-01-{day:02}" for day in range(1, 9)]
+    values: list[float | None] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    for number in range(7):
+        story.leave(1.0, "evaluate", ForecastPlot(f"back {number}", "MW", times, values, {"GRU": values}, times[3]))
+    known = [*values[:4], *[None] * 4]
+    story.leave(2.0, "predict", ForecastPlot("ahead", "MW", times, known, {"GRU": values}, times[3]))
+    story.writer.close()
+    page = outline(render(read_run(tmp_path)))
+    (forecasts,) = [part for part in page.all("section") if part.attributes["id"] == "forecasts"]
+    text = forecasts.text
+    assert text.index("Of what is not known yet") < text.index("ahead") < text.index("Backtests") < text.index("back 0")
+    assert [detail.one("summary").text for detail in forecasts.all("details")].count("1 more series") == 1
+    assert "what followed is not known yet" in render(read_run(tmp_path))

@@ -221,4 +221,7 @@ class Tasks:
 
 def _short(value: Any) -> str:
     text = str(value)
+    if text.startswith("shape: ("):
+        # A frame: its rows tell nothing in so little room.
+        text = text.partition("\n")[0]
     return text if len(text) <= 200 else f"{text[:197]}..."

@@ -10,12 +10,16 @@ from deeprc.journal.artifacts import Number
 from deeprc.report.charts import Line, Mark, Panel, figure, line_styles, thin, time_axis
 from deeprc.report.charts.figure import written
 from deeprc.report.charts.scales import place
-from deeprc.report.markup import Html, folded
+from deeprc.report.markup import Html, element, folded
 from deeprc.report.results import Results, is_baseline
 from deeprc.report.sections.section import Section, section
 
 SHOWN_AT_FIRST = 3
 UNFOLDED = 6
+_LEAD = (
+    f"The {SHOWN_AT_FIRST} models with the smallest mean absolute error (MAE) in each chart are "
+    "drawn; switch the others on in its legend, where the number beside a name is its MAE."
+)
 
 
 def forecasts_section(results: Results, points: int) -> Section | None:
@@ -24,17 +28,30 @@ def forecasts_section(results: Results, points: int) -> Section | None:
     if not plots:
         return None
     styles = line_styles(_drawn_first(plots))
-    charts = [_chart(index, plot, styles, points) for index, plot in enumerate(plots, 1)]
-    rest = charts[UNFOLDED:]
+    drawn = [(plot, _chart(index, plot, styles, points)) for index, plot in enumerate(plots, 1)]
+    ahead = [chart for plot, chart in drawn if is_ahead(plot)]
+    past = [chart for plot, chart in drawn if not is_ahead(plot)]
+    both = bool(ahead and past)
     return section(
         "forecasts",
         "Forecasts",
-        "Forecasts against actuals",
-        charts[:UNFOLDED],
-        folded(f"{len(rest)} more series", rest) if rest else None,
-        lead=f"The {SHOWN_AT_FIRST} models with the smallest mean absolute error (MAE) in each chart are "
-        "drawn; switch the others on in its legend, where the number beside a name is its MAE.",
+        "Forecasts against actuals" if past else "Forecasts",
+        [element("h3", "Of what is not known yet") if both else None, *_some(ahead)],
+        [element("h3", "Backtests") if both else None, *_some(past)],
+        lead=_LEAD if past else "What the models forecast after the last known value.",
     )
+
+
+def is_ahead(plot: ForecastPlot) -> bool:
+    """Whether a plot shows what nobody knows yet: forecasts, and no actual value beside them."""
+    after = (actual for time, actual in zip(plot.times, plot.actual, strict=False) if time > plot.cutoff)
+    return bool(plot.cutoff) and all(actual is None for actual in after)
+
+
+def _some(charts: list[Html]) -> list[Html]:
+    """The first charts, and the others behind a line."""
+    rest = charts[UNFOLDED:]
+    return [*charts[:UNFOLDED], *([folded(f"{len(rest)} more series", rest)] if rest else [])]
 
 
 def mean_absolute_error(plot: ForecastPlot, model: str) -> float | None:
@@ -70,7 +87,7 @@ def _drawn_first(plots: Sequence[ForecastPlot]) -> list[str]:
 
 
 def _chart(index: int, plot: ForecastPlot, styles: Mapping[str, str], points: int) -> Html:
-    ranked = ranking(plot)
+    ranked, ahead = ranking(plot), is_ahead(plot)
     shown = shown_at_first(plot)
     kept = thin([plot.actual, *plot.forecasts.values()], len(plot.times), points)
 
@@ -79,18 +96,19 @@ def _chart(index: int, plot: ForecastPlot, styles: Mapping[str, str], points: in
 
     actual = Line("Actual", keep(plot.actual), "actual")
     lines = [
-        Line(model, keep(plot.forecasts[model]), styles[model], model in shown, written(error))
+        Line(model, keep(plot.forecasts[model]), styles[model], model in shown, written(error) if not ahead else "")
         for model, error in ranked
     ]
     low, high = _domain(actual.values, [line.values for line in lines])
     panel = Panel("", plot.unit, [actual, *lines], low, high)
-    names = ", ".join(f"{model} (MAE {written(error)})" for model, error in ranked[:SHOWN_AT_FIRST])
+    errors = ", ".join(f"{model} (MAE {written(error)})" for model, error in ranked[:SHOWN_AT_FIRST])
+    told = "what followed is not known yet" if ahead else f"Smallest errors: {errors}"
     return figure(
         f"forecast-{index}",
         plot.title,
         time_axis([plot.times[place] for place in kept]),
         [panel],
-        description=f"Actual values and forecasts of {len(lines)} models. Smallest errors: {names}.",
+        description=f"Actual values and forecasts of {len(lines)} models. {told}.",
         mark=_cutoff(plot),
         zoom=len(kept) > 100,
     )

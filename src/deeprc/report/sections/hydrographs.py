@@ -23,7 +23,9 @@ def hydrographs_section(results: Results, points: int) -> Section | None:
     names = [name for plot in results.hydrographs for name in plot.simulated]
     # The first hue is a blue, which precipitation has already.
     styles = line_styles(names, first_hue=2)
-    charts = [_chart(index, plot, styles, points) for index, plot in enumerate(results.hydrographs, 1)]
+    # Forecasts past the last observation first: what the others are for.
+    plots = sorted(results.hydrographs, key=lambda plot: not is_ahead(plot))
+    charts = [_chart(index, plot, styles, points) for index, plot in enumerate(plots, 1)]
     rest = charts[UNFOLDED:]
     return section(
         "hydrographs",
@@ -33,6 +35,15 @@ def hydrographs_section(results: Results, points: int) -> Section | None:
         folded(f"{len(rest)} more rivers", rest) if rest else None,
         lead="Discharge over days that the models were not trained on, or around those that they forecast. "
         "Precipitation, where it is known, hangs from the top.",
+    )
+
+
+def is_ahead(plot: Hydrograph) -> bool:
+    """Whether it ends in days that are simulated and not observed."""
+    return (
+        bool(plot.observed)
+        and plot.observed[-1] is None
+        and any(line[-1] is not None for line in plot.simulated.values() if line)
     )
 
 
