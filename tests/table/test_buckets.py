@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import polars as pl
 import pytest
 
 import deeprc as rc
-from deeprc.table.operators import buckets
+from deeprc import journal
+from deeprc.table.operators import buckets, join
 from deeprc.table.plan import Join, JoinHow, Source
 from tests.ranks import run_on_ranks
 from tests.table.compare import assert_same, broadcasting
@@ -22,17 +24,20 @@ FLOATS = pl.DataFrame({"f": [0.0, -0.0, float("nan"), 1.5, None, float("nan"), 2
 @contextmanager
 def _few_rows_a_bucket() -> Iterator[list[int]]:
     """The numbers of buckets that sides were brought into."""
-    usual, counts = (buckets.BUCKET_ROWS, buckets.FEWEST_BUCKETS, buckets.in_buckets), []
+    counts: list[int] = []
 
-    def counted(frame: pl.DataFrame, keys: tuple[pl.Expr, ...], count: int) -> list[pl.DataFrame]:
+    def counted(frames: Any, empty: pl.DataFrame, keys: Any, count: int) -> list[pl.DataFrame]:
         counts.append(count)
-        return usual[2](frame, keys, count)
+        return usual(frames, empty, keys, count)
 
-    buckets.BUCKET_ROWS, buckets.FEWEST_BUCKETS, buckets.in_buckets = 4, 2, counted
-    try:
+    usual = buckets.in_buckets
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buckets, "BUCKET_ROWS", 4)
+        patch.setattr(buckets, "FEWEST_BUCKETS", 2)
+        patch.setattr(buckets, "in_buckets", counted)
+        patch.setattr(join, "in_buckets", counted)
+        patch.setattr(join, "ROUND_ROWS", 20)
         yield counts
-    finally:
-        buckets.BUCKET_ROWS, buckets.FEWEST_BUCKETS, buckets.in_buckets = usual
 
 
 def _plain(seed: int, keys: int) -> pl.DataFrame:
@@ -64,19 +69,26 @@ def test_every_type_of_key_finds_its_equals(how: JoinHow, nulls_equal: bool) -> 
     _check(FLOATS, FLOATS.head(70), ["f"], how, nulls_equal=nulls_equal)
 
 
-def _on_ranks(comm: rc.Communicator) -> dict[JoinHow, tuple[pl.DataFrame, list[int]]]:
+def _on_ranks(comm: rc.Communicator, split: str) -> tuple[dict[JoinHow, pl.DataFrame], list[int], list[Any]]:
+    rounds: list[Any] = []
+    journal.set_sink(lambda kind, fields: rounds.append(fields.get("rounds")) if kind == "exchange" else None)
     with broadcasting(False), _few_rows_a_bucket() as counts:
-        left, right = (rc.from_polars(share(_plain(seed, 60), comm.rank, comm.size, "even"), comm) for seed in (1, 2))
-        on = left.columns[0]
-        return {how: (left.join(right, on=on, how=how).gather(), counts) for how in HOWS}
+        left, right = (rc.from_polars(share(_plain(seed, 60), comm.rank, comm.size, split), comm) for seed in (1, 2))
+        joined = {how: left.join(right, on="k", how=how).gather() for how in HOWS}
+        # A key that is computed.
+        joined["semi"] = left.join(right, on=pl.col("k") + 0, how="semi").gather()
+    return joined, counts, rounds
 
 
-def test_ranks_join_in_buckets() -> None:
-    """What the ranks bring to each other they join in buckets, and have all rows of every kind of join."""
+@pytest.mark.parametrize("split", ["even", "last"])
+def test_ranks_join_in_buckets(split: str) -> None:
+    """What the ranks bring to each other, in rounds, they join in buckets; also where one rank has all of it."""
     left, right = _plain(1, 60), _plain(2, 60)
-    for how, (rows, counts) in run_on_ranks(_on_ranks, size=2)[0].items():
-        assert counts
-        wanted = left.join(right, on=left.columns[0], how=how)
+    joined, counts, rounds = run_on_ranks(_on_ranks, split, size=2)[0]
+    assert len(counts) == 2 * len(HOWS) + 2
+    assert max(filter(None, rounds)) == (4 if split == "even" else 8)
+    for how, rows in joined.items():
+        wanted = left.join(right, on="k", how=how)
         assert_same(("frame", rows), ("frame", wanted), ordered=False)
 
 

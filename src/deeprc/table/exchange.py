@@ -8,7 +8,7 @@ has. What a rank keeps is not encoded at all. Received parts are concatenated in
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar, cast
 
 import polars as pl
@@ -35,20 +35,42 @@ def concat(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 def exchange(parts: Sequence[pl.DataFrame], comm: Communicator, operator: str) -> pl.DataFrame:
     """Send `parts[i]` to rank i; return what all ranks sent here, in rank order. Collective."""
+    (arrived,) = exchange_in_rounds([parts], comm, operator)
+    return concat(arrived)
+
+
+def exchange_in_rounds(
+    rounds: Iterable[Sequence[pl.DataFrame]], comm: Communicator, operator: str
+) -> Iterator[list[pl.DataFrame]]:
+    """As `exchange`, of one list of parts after another, as many on all ranks; the parts that arrive, in rank order.
+
+    Collective with each that is taken: all have to be.
+    """
     started = time.perf_counter()
-    own = parts[comm.rank]
-    encoded: dict[int, Buffer] = {}
-    sent = [b"" if rank == comm.rank else _encoded(part, encoded) for rank, part in enumerate(parts)]
-    received = all_to_all(comm, sent)
-    frames = [own if rank == comm.rank else decode(buffer, own.clear()) for rank, buffer in enumerate(received)]
+    sent = received = count = 0
+    for parts in rounds:
+        arrived, out, back = _exchanged(parts, comm)
+        sent, received, count = sent + out, received + back, count + 1
+        yield arrived
     journal.record(
         "exchange",
         operator=operator,
-        bytes_sent=sum(memoryview(buffer).nbytes for buffer in sent),
-        bytes_received=sum(memoryview(buffer).nbytes for rank, buffer in enumerate(received) if rank != comm.rank),
+        bytes_sent=sent,
+        bytes_received=received,
         seconds=time.perf_counter() - started,
+        **({"rounds": count} if count > 1 else {}),
     )
-    return concat(frames)
+
+
+def _exchanged(parts: Sequence[pl.DataFrame], comm: Communicator) -> tuple[list[pl.DataFrame], int, int]:
+    """What has arrived, and the bytes sent and received."""
+    own = parts[comm.rank]
+    encoded: dict[int, Buffer] = {}
+    messages = [b"" if rank == comm.rank else _encoded(part, encoded) for rank, part in enumerate(parts)]
+    received = all_to_all(comm, messages)
+    frames = [own if rank == comm.rank else decode(buffer, own.clear()) for rank, buffer in enumerate(received)]
+    sent = sum(memoryview(buffer).nbytes for buffer in messages)
+    return frames, sent, sum(buffer.nbytes for rank, buffer in enumerate(received) if rank != comm.rank)
 
 
 def _encoded(part: pl.DataFrame, encoded: dict[int, Buffer]) -> Buffer:

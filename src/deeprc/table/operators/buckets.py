@@ -9,7 +9,7 @@ the radix-partitioned hash join.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
@@ -22,38 +22,55 @@ from deeprc.table.plan import Join
 BUCKET_ROWS = 1 << 17  # Of the right side: with its keys and places, a hash table of about 3 MiB.
 FEWEST_BUCKETS = 8  # With less, bringing the rows together costs as much as it saves.
 _MOST_BUCKETS = 128
+ROUND_ROWS = 1 << 20  # Of a rank, in one round of the exchange that fills the buckets.
 _CHUNK_ROWS = 1 << 20
+
+
+def bucket_count(node: Join, lefts: int, rights: int) -> int:
+    """How many buckets so many rows of a rank are worth; none where they are few, or costly to bring together."""
+    cheap = not any(dtype.is_nested() or dtype == pl.Object for side in node.inputs for dtype in side.schema.dtypes())
+    count = min(_MOST_BUCKETS, min(lefts, rights) // BUCKET_ROWS)
+    return count if count >= FEWEST_BUCKETS and cheap and current.get() != "gpu" else 0
 
 
 def joined(node: Join, sides: list[pl.DataFrame]) -> pl.LazyFrame:
     """The join of a rank's rows, in buckets where they are many. Takes the sides out of the list.
 
-    Each is freed when its rows are in buckets. Rows without a match, and null keys, are in one bucket each, so the
-    result of any kind of join has the rows that the join of the whole has; their order is not kept.
+    Each is freed when its rows are in buckets.
     """
-    count = min(_MOST_BUCKETS, min(side.height for side in sides) // BUCKET_ROWS)
-    if count < FEWEST_BUCKETS or not all(map(_moves_cheaply, sides)) or current.get() == "gpu":
+    count = bucket_count(node, sides[0].height, sides[1].height)
+    if not count:
         left, right = (side.lazy() for side in sides)
         return node.apply(left, right)
-    lefts = in_buckets(sides.pop(0), node.left_on, count)
-    rights = in_buckets(sides.pop(0), node.right_on, count)
+    lefts = in_buckets([sides[0]], sides.pop(0).clear(), node.left_on, count)
+    rights = in_buckets([sides[0]], sides.pop(0).clear(), node.right_on, count)
+    return joined_buckets(node, lefts, rights)
+
+
+def joined_buckets(node: Join, lefts: Sequence[pl.DataFrame], rights: Sequence[pl.DataFrame]) -> pl.LazyFrame:
+    """Bucket with bucket: all rows of a key, and all null keys, are in one.
+
+    So the result of any kind of join has the rows that the join of the whole has; their order is not kept.
+    """
     pairs = zip(lefts, rights, strict=True)
     return pl.concat([node.apply(left.lazy(), right.lazy()) for left, right in pairs], how="vertical")
 
 
-def _moves_cheaply(frame: pl.DataFrame) -> bool:
-    return not any(dtype.is_nested() or dtype == pl.Object for dtype in frame.dtypes)
+def in_buckets(
+    frames: Iterable[pl.DataFrame], empty: pl.DataFrame, keys: Sequence[pl.Expr], count: int
+) -> list[pl.DataFrame]:
+    """The rows of each bucket, in their order; equal keys are in one bucket, on either side of a join.
 
-
-def in_buckets(frame: pl.DataFrame, keys: Sequence[pl.Expr], count: int) -> list[pl.DataFrame]:
-    """The rows of each bucket, in their order; equal keys are in one bucket, on either side of a join."""
-    numbers = ranks_by_key(frame, keys, count, level=1).cast(pl.UInt8).rechunk().to_numpy()
-    pieces: list[list[pl.DataFrame]] = [[frame.clear()] for _ in range(count)]
-    # Chunk by chunk, for which NumPy's counting sort needs little memory beside.
-    for start in range(0, frame.height, _CHUNK_ROWS):
-        chunk = numbers[start : start + _CHUNK_ROWS]
-        rows = frame.slice(start, _CHUNK_ROWS)[pl.Series(np.argsort(chunk, kind="stable").astype(np.uint32))]
-        ends = np.cumsum(np.bincount(chunk, minlength=count)).tolist()
-        for piece, begin, end in zip(pieces, [0, *ends], ends, strict=False):
-            piece.append(rows[begin:end])
+    Args:
+        empty: the columns of all frames, without rows.
+    """
+    pieces: list[list[pl.DataFrame]] = [[empty] for _ in range(count)]
+    for frame in frames:
+        # Chunk by chunk: NumPy's counting sort needs eight bytes a row beside, and the rows stay near.
+        for chunk in frame.iter_slices(_CHUNK_ROWS):
+            numbers = ranks_by_key(chunk, keys, count, level=1).cast(pl.UInt8).rechunk().to_numpy()
+            rows = chunk[pl.Series(np.argsort(numbers, kind="stable").astype(np.uint32))]
+            ends = np.cumsum(np.bincount(numbers, minlength=count)).tolist()
+            for piece, begin, end in zip(pieces, [0, *ends], ends, strict=False):
+                piece.append(rows[begin:end])
     return [concat(piece) for piece in pieces]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import polars as pl
 
 from deeprc.table.exchange import concat, exchange, replicate, together
 from deeprc.table.expressions import is_row_wise, plain_column, root_columns
-from deeprc.table.operators.buckets import joined
-from deeprc.table.operators.shuffle import shuffle
+from deeprc.table.operators.buckets import ROUND_ROWS, bucket_count, in_buckets, joined, joined_buckets
+from deeprc.table.operators.shuffle import shuffle, shuffle_in_rounds
 from deeprc.table.operators.skew import (
     Spread,
     divide,
@@ -105,19 +106,44 @@ def _right_rows(node: Join, right: pl.DataFrame) -> pl.DataFrame:
 def _both(node: Join, sides: list[pl.DataFrame], run: Execution) -> Stage:
     """Both sides move: by hash, heavy keys spread over all ranks. Takes the sides out of the list: each is freed
     when it has been sent."""
-    (lefts, rights), _ = together(
+    (lefts, rights), rows = together(
         run.comm,
         f"computing the keys of {node.label()}",
         lambda: (sample_keys(sides[0], node.left_on, node), sample_keys(sides[1], node.right_on, node)),
-        lambda _: None,
+        lambda samples: (samples[0].rows, samples[1].rows),
     )
     spread = find_heavy_keys(lefts, rights, node, run.comm)
     names = f"{node.label()} (left)", f"{node.label()} (right)"
     if spread:
         return _spread(node, sides, spread, names, run)
-    sides.append(shuffle(sides.pop(0), node.left_on, run, names[0]))
-    sides.append(shuffle(sides.pop(0), node.right_on, run, names[1]))
-    return Stage(joined(node, sides), kept_placement(node, node.left_on))
+    count = bucket_count(node, *(sum(of_side) // run.comm.size for of_side in zip(*rows, strict=True)))
+    if count:
+        return Stage(_in_buckets(node, sides, rows, count, names, run), kept_placement(node, node.left_on))
+    left = shuffle(sides.pop(0), node.left_on, run, names[0]).lazy()
+    right = shuffle(sides.pop(0), node.right_on, run, names[1]).lazy()
+    return Stage(node.apply(left, right), kept_placement(node, node.left_on))
+
+
+def _in_buckets(
+    node: Join,
+    sides: list[pl.DataFrame],
+    rows: Sequence[tuple[int, int]],
+    count: int,
+    names: tuple[str, str],
+    run: Execution,
+) -> pl.LazyFrame:
+    """By hash in rounds, what arrives straight into the buckets of this rank.
+
+    Args:
+        rows: of the left and of the right side, on each rank.
+    """
+    buckets = []
+    for keys, of_side, name in zip((node.left_on, node.right_on), zip(*rows, strict=True), names, strict=True):
+        rounds = -(-max(of_side) // ROUND_ROWS)
+        side = sides.pop(0)
+        arriving = chain.from_iterable(shuffle_in_rounds(side, keys, rounds, run, name))
+        buckets.append(in_buckets(arriving, side.clear(), keys, count))
+    return joined_buckets(node, *buckets)
 
 
 def _spread(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import polars as pl
 
-from deeprc.table.exchange import exchange, together
+from deeprc.table.exchange import concat, exchange_in_rounds, together
 from deeprc.table.partition import ranks_by_key, split
 from deeprc.table.placement import key_columns
 from deeprc.table.plan import Node
@@ -19,17 +20,29 @@ ROW_NUMBER = "__row__"
 
 def shuffle(frame: pl.DataFrame, keys: Sequence[pl.Expr], run: Execution, operator: str) -> pl.DataFrame:
     """Send each row to the rank that its keys hash to. Rows of one key keep the order of the whole table."""
+    (arrived,) = shuffle_in_rounds(frame, keys, 1, run, operator)
+    return concat(arrived)
+
+
+def shuffle_in_rounds(
+    frame: pl.DataFrame, keys: Sequence[pl.Expr], rounds: int, run: Execution, operator: str
+) -> Iterator[list[pl.DataFrame]]:
+    """As `shuffle`, in so many rounds on all ranks; the parts that arrive in each, in rank order.
+
+    What a round has sent and received can be freed before the next, which then takes the same memory.
+    """
     size = run.comm.size
+    edges = [frame.height * number // rounds for number in range(rounds + 1)]
 
-    def parts() -> list[pl.DataFrame]:
-        return split(frame, ranks_by_key(frame, keys, size), size)
+    def parts(begin: int, end: int) -> list[pl.DataFrame]:
+        rows = frame[begin:end]
+        if key_columns(keys) is not None:
+            return split(rows, ranks_by_key(rows, keys, size), size)
+        # Computing a key may fail on the values of one rank.
+        doing = f"computing the keys of {operator}"
+        return together(run.comm, doing, lambda: split(rows, ranks_by_key(rows, keys, size), size), lambda _: None)[0]
 
-    if key_columns(keys) is not None:
-        return exchange(parts(), run.comm, operator)
-    # Computing a key may fail on the values of one rank.
-    return exchange(
-        together(run.comm, f"computing the keys of {operator}", parts, lambda _: None)[0], run.comm, operator
-    )
+    return exchange_in_rounds((parts(*ends) for ends in pairwise(edges)), run.comm, operator)
 
 
 def numbered(frame: pl.DataFrame, heights: Sequence[int], rank: int) -> pl.DataFrame:
