@@ -15,7 +15,8 @@ import pytest
 
 import deeprc as rc
 from deeprc.errors import RankDiedError
-from deeprc.workspace import scratch_of
+from deeprc.workspace import new_spill_folder, scratch_of, set_scratch
+from deeprc.workspace.scratch import started
 from tests.runtime import faults
 from tests.table.budget import spilling
 
@@ -81,6 +82,31 @@ def test_a_driver_killed_while_its_ranks_spill_leaves_nothing(tmp_path: Path) ->
         driver.wait()
     assert faults.wait_until(lambda: not any(map(faults.alive, ranks)))
     assert faults.wait_until(lambda: not scratch.exists())
+
+
+def test_what_a_killed_agent_left_goes_when_the_next_one_starts(tmp_path: Path) -> None:
+    """Folders of processes that are gone, whoever has their number now; those of the living and of others stay."""
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    prefix = new_spill_folder_name(tmp_path)
+    left = [f"{prefix}-{dead.pid}-123-abc", f"{prefix}-{os.getpid()}-123-abc"]
+    kept = [f"{prefix}-{os.getpid()}-{started(os.getpid())}-abc", f"spill-elsewhere-1-{dead.pid}-123-abc"]
+    scratch = tmp_path / "earlier" / "scratch"
+    for name in (*left, *kept):
+        (scratch / name).mkdir(parents=True)
+        (scratch / name / "000000.arrow").write_bytes(b"rows")
+    with rc.Session(cores=1, run_dir=tmp_path / "run") as session:
+        session.submit(os.getpid).result(timeout=30)
+        assert faults.wait_until(lambda: sorted(path.name for path in scratch.iterdir()) == sorted(kept))
+
+
+def new_spill_folder_name(folder: Path) -> str:
+    """What the names of this process's folders begin with, but for its number."""
+    set_scratch(folder / "own")
+    try:
+        return new_spill_folder().name.rsplit("-", 3)[0]
+    finally:
+        set_scratch(None)
 
 
 @pytest.mark.slow

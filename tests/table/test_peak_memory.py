@@ -108,12 +108,29 @@ def test_a_join_of_tables_of_four_times_the_budget_stays_within_it(tables: Path,
     assert max(peaks) <= 1.25 * BUDGET
 
 
+def _window(table: rc.Table) -> rc.Table:
+    return table.with_columns(pl.col("left0").sum().over(pl.col("k") // 4).alias("quarter"))
+
+
+def _in_order(table: rc.Table) -> rc.Table:
+    return table.with_columns(pl.col("k").shift(1).alias("before"), pl.col("left1").cum_sum().alias("so_far"))
+
+
+def _groups_in_order(table: rc.Table) -> rc.Table:
+    return table.group_by(pl.col("k") // 2, maintain_order=True).agg(pl.all().exclude("k").sum())
+
+
 def _sampled(table: rc.Table) -> rc.Table:
     return table.sample(fraction=0.5, seed=3).reverse()
 
 
 def _best(table: rc.Table) -> rc.Table:
     return table.top_k(ROWS // 3, by="k")
+
+
+def _aggregates(table: rc.Table) -> rc.Table:
+    every = [pl.col(f"left{column}").mean().alias(f"left{column}") for column in range(COLUMNS)]
+    return table.select(*every, pl.col("k").n_unique(), middle=pl.col("k").median(), last=pl.col("k").last())
 
 
 @pytest.mark.parametrize("work", [_sort, _halves])
@@ -138,7 +155,7 @@ def test_sort_and_group_by_of_four_times_the_budget_stay_within_it(
 
 
 @pytest.mark.parametrize("work", [_sampled, _best])
-def test_choices_of_four_times_the_budget_stay_within_it(
+def test_windows_orders_choices_and_aggregates_of_four_times_the_budget_stay_within_it(
     tables: Path, tmp_path: Path, work: Callable[[rc.Table], rc.Table]
 ) -> None:
     """What is kept on disk is what Polars makes of the whole, and no rank holds more than 1.25 times its memory."""

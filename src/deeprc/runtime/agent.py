@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from deeprc.runtime.agent_socket import AgentSocket
@@ -38,7 +39,7 @@ from deeprc.runtime.messages import (
 from deeprc.runtime.network import address_towards
 from deeprc.runtime.rank_watch import LOOK_S
 from deeprc.runtime.wire import read_connection
-from deeprc.workspace import scratch_of
+from deeprc.workspace import remove_abandoned_spilled, scratch_of
 
 # While tasks wait here for cores, what happens within this time is told in one message; so is the beginning of a task
 # together with its end, if that comes as soon.
@@ -71,6 +72,8 @@ class Agent:
         self._loop.every(HEARTBEAT_S, self._beat)
         self._loop.after_turn(self._flush)
         self._loop.every(LOOK_S, self._gangs.look)
+        # Beside the loop: there may be much.
+        Thread(target=remove_abandoned_spilled, args=(self._run_directory,), daemon=True).start()
         plain_mpi = asked_for() and launcher_spans_nodes()
         self._wire.send(Hello(self._node, os.getpid(), self._address, plain_mpi))
         try:

@@ -5,7 +5,14 @@ A run's ranks say what that is, task by task. Outside a run there are defaults, 
 
 from deeprc.workspace.checkpoints import checkpoint_dir, checkpoint_part, checkpoints_of, set_checkpoints, stopping
 from deeprc.workspace.memory import memory_budget, set_memory_budget
-from deeprc.workspace.scratch import new_spill_folder, remove_spilled, scratch, scratch_of, set_scratch
+from deeprc.workspace.scratch import (
+    new_spill_folder,
+    remove_abandoned_spilled,
+    remove_spilled,
+    scratch,
+    scratch_of,
+    set_scratch,
+)
 
 __all__ = [
     "checkpoint_dir",
@@ -13,6 +20,7 @@ __all__ = [
     "checkpoints_of",
     "memory_budget",
     "new_spill_folder",
+    "remove_abandoned_spilled",
     "remove_spilled",
     "scratch",
     "scratch_of",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import platform
 import shutil
@@ -60,7 +61,8 @@ def _remove(folder: Path, owner: int) -> None:
 
 def new_spill_folder() -> Path:
     """A new folder in the scratch folder, named after this process: a run's agent removes it should the process die."""
-    return Path(tempfile.mkdtemp(prefix=_spill_prefix(os.getpid()), dir=scratch()))
+    owner = f"{_spill_prefix(os.getpid())}{started(os.getpid())}-"
+    return Path(tempfile.mkdtemp(prefix=owner, dir=scratch()))
 
 
 def remove_spilled(run_directory: Path, pid: int) -> None:
@@ -69,5 +71,36 @@ def remove_spilled(run_directory: Path, pid: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _spill_prefix(pid: int) -> str:
-    return f"spill-{platform.node()}-{pid}-"
+def remove_abandoned_spilled(run_directory: Path) -> None:
+    """Remove the spill folders of this node's processes that live no more, of this run and of those beside it.
+
+    They are left where an agent has been killed together with its ranks.
+    """
+    own = scratch_of(run_directory)
+    below = own.parent.glob("deeprc-*") if os.environ.get("DEEPRC_SCRATCH") else own.parent.parent.glob("*/scratch")
+    for scratch_folder in below:
+        for folder in scratch_folder.glob(f"{_spill_prefix()}*-*-*"):
+            pid, start = folder.name.removeprefix(_spill_prefix()).split("-")[:2]
+            if started(int(pid)) != start:
+                shutil.rmtree(folder, ignore_errors=True)
+        if scratch_folder != own:
+            # Only if nothing is in it.
+            with contextlib.suppress(OSError):
+                scratch_folder.rmdir()
+
+
+def started(pid: int) -> str:
+    """When a process started, in the kernel's ticks; "0" where that is not told, "gone" if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return "gone" if Path("/proc/self/stat").exists() else "0"
+
+
+def _spill_prefix(pid: int | None = None) -> str:
+    """Of the folders of one process, or of all that this one would see if they lived."""
+    try:
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        namespace = 0
+    return f"spill-{platform.node()}-{namespace}-" + ("" if pid is None else f"{pid}-")

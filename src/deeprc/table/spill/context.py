@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -115,6 +115,11 @@ class Spilling:
         return min(_MOST_BUCKETS, max(1, int(2 * size / self.comm.size / self.room.bucket) + 1))
 
 
+@dataclass(frozen=True, eq=False)
+class StoredSource(Source):
+    """Rows that this run has in a file, of which whole batches are read."""
+
+
 @dataclass(frozen=True)
 class Numbered:
     """A rank's rows on disk, `heights` of all ranks' and their `bytes`."""
@@ -141,7 +146,8 @@ class Numbered:
 
         known = self.kept.pieces.schema
         schema = pl.Schema({**{name: known[name] for name in columns}, ROW_NUMBER: pl.Int64()})
-        return of_frames(frames, schema, again=True, placement=placement)
+        views = len(columns) < len(known)
+        return replace(of_frames(frames, schema, again=True, placement=placement), views=views)
 
     def bytes_of(self, columns: Sequence[str]) -> float:
         """About how many bytes `pieces` of these columns have on all ranks together."""
@@ -156,7 +162,9 @@ class Numbered:
         each, total = widths(pieces.schema), float(sum(self.heights))
         scale = max(1.0, (self.bytes + 8.0 * total * numbers) / max(1.0, total * sum(each.values())))
         known = Estimate(total, {name: width * scale for name, width in each.items()}, counted=True)
-        return Source(description, pieces.schema, unread, statistics=lambda: known, portions=lambda *_: pieces.frames)
+        return StoredSource(
+            description, pieces.schema, unread, statistics=lambda: known, portions=lambda *_: pieces.frames
+        )
 
 
 def unread(comm: Communicator) -> pl.LazyFrame:

@@ -36,7 +36,7 @@ from deeprc.table.plan_rows import (
 from deeprc.table.plan_windows import ByKey, Carried, Nearby, Numbered, Scalars
 from deeprc.table.pushdown import uses
 from deeprc.table.spill import aggregate, groups, memory, order, ordered, rows, windows
-from deeprc.table.spill.context import Spilling
+from deeprc.table.spill.context import Spilling, StoredSource
 from deeprc.table.spill.file import scratch_error
 from deeprc.table.spill.join import join
 from deeprc.table.spill.memory import Room
@@ -153,7 +153,8 @@ _IN_BUCKETS: dict[type[Node], tuple[Callable[[Any, Spilling], Pieces], Callable[
 def _pieces(node: Node, run: Spilling, stage_of: Callable[[Node, Execution], Stage]) -> Pieces:
     if isinstance(node, Source):
         if node.portions is not None:
-            return Pieces(node.schema, node.portions(run.comm, run.room.portion), again=True)
+            portions = node.portions(run.comm, run.room.portion)
+            return Pieces(node.schema, portions, again=True, stored=isinstance(node, StoredSource))
         frame = node.load(run.comm)
         return Pieces(node.schema, lambda: iter([frame]), again=True)
     if isinstance(node, Step) and not node.looks_around and not _is_aggregate(node):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from deeprc.table.encoding import decode, encode
 from deeprc.table.exchange import concat
 from deeprc.table.placement import Placement
 from deeprc.table.spill.file import SpillFile
@@ -20,7 +21,8 @@ class Pieces:
     """Rows in order. `frames` may be asked once, unless `again` says that it may be asked often.
 
     `placement` says which columns' hash decides the rank of a row; `whole_keys`, that all rows with equal values of
-    these are in one frame, too.
+    these are in one frame, too. `stored` says that frames are as they came from a file; `views`, that they are some
+    columns of such, whose other columns stay in memory as long as they do.
     """
 
     schema: pl.Schema
@@ -28,17 +30,21 @@ class Pieces:
     again: bool = False
     placement: Placement = None
     whole_keys: bool = False
+    stored: bool = False
+    views: bool = False
 
     def map(
         self, work: Callable[[pl.LazyFrame], pl.LazyFrame], schema: pl.Schema, placement: Placement = None
     ) -> Pieces:
         """Work on each piece alone, which leaves rows on their rank; `placement` is that of the result."""
         whole = self.whole_keys and placement is not None
-        return Pieces(schema, lambda: map(work, self.frames()), self.again, placement, whole)
+        views = self.stored or self.views
+        return Pieces(schema, lambda: map(work, self.frames()), self.again, placement, whole, views=views)
 
     def batches(self, room: Room) -> Iterator[pl.DataFrame]:
         """The rows in frames of about `room.batch` bytes, computed as they are asked for."""
-        return _joined((chunk for frame in self.frames() for chunk in _chunks(frame)), room.batch)
+        chunks = (chunk for frame in self.frames() for chunk in _chunks(frame))
+        return _joined(map(_owned, chunks) if self.views else chunks, room.batch)
 
     @property
     def empty(self) -> pl.DataFrame:
@@ -73,6 +79,11 @@ def _chunks(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     yield from frame.collect_batches(chunk_size=_CHUNK_ROWS, maintain_order=True, engine="streaming")
 
 
+def _owned(frame: pl.DataFrame) -> pl.DataFrame:
+    """A copy, which keeps nothing else in memory."""
+    return decode(memoryview(encode(frame)), frame.clear()) if frame.height else frame
+
+
 def _cut(frame: pl.DataFrame, limit: int) -> Iterator[pl.DataFrame]:
     size = int(frame.estimated_size())
     if size <= limit or frame.height <= 1:
@@ -91,7 +102,7 @@ def of_frames(
     placement: Placement = None,
 ) -> Pieces:
     """Pieces that are in memory, or will be, one at a time."""
-    return Pieces(schema, lambda: (frame.lazy() for frame in frames()), again, placement)
+    return Pieces(schema, lambda: (frame.lazy() for frame in frames()), again, placement, stored=True)
 
 
 @dataclass(frozen=True)
