@@ -154,7 +154,8 @@ def test_sort_and_group_by_of_four_times_the_budget_stay_within_it(
     assert max(peaks) <= 1.25 * BUDGET
 
 
-@pytest.mark.parametrize("work", [_sampled, _best])
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("work", [_window, _in_order, _groups_in_order, _sampled, _best, _aggregates])
 def test_windows_orders_choices_and_aggregates_of_four_times_the_budget_stay_within_it(
     tables: Path, tmp_path: Path, work: Callable[[rc.Table], rc.Table]
 ) -> None:

@@ -15,9 +15,11 @@ from deeprc.communicator import Communicator
 from deeprc.table.byte_ranges import CHUNK_BYTES, Piece, Text, chunks, pieces_of
 from deeprc.table.files import share_of
 from deeprc.table.reading import Reader
+from deeprc.table.row_groups import pages, reads_pages
 from deeprc.table.statistics import Estimate
 
 _WIDE_ROW_BYTES = 1024.0
+_LARGE_ROW_GROUP = 4  # portions
 # Options by which files may have other columns than the first one: then they are not read alone.
 _UNEVEN = frozenset({"missing_columns", "extra_columns", "cast_options", "allow_missing_columns"})
 Portions = Callable[[], Iterator[pl.LazyFrame]]
@@ -39,7 +41,7 @@ class Files:
         Text whose lines can't be told apart without reading all before them, such as packed files, is one portion.
         """
         if self.reader.counts_rows:
-            return self._of_rows(comm, rows_within(portion_bytes, statistics))
+            return self._of_rows(comm, rows_within(portion_bytes, statistics), _LARGE_ROW_GROUP * portion_bytes)
         text = None if self.limit is not None else self.reader.text()
         pieces = None if text is None else pieces_of(self.names, text, list(self.schema), "bytes", comm)
         if text is None or pieces is None:
@@ -48,7 +50,7 @@ class Files:
         limit = min(CHUNK_BYTES, max(1 << 16, portion_bytes // 4))
         return lambda: _of_lines(text, pieces, self.schema, limit)
 
-    def _of_rows(self, comm: Communicator, rows_each: int) -> Portions:
+    def _of_rows(self, comm: Communicator, rows_each: int, most_group_bytes: int) -> Portions:
         share = share_of(self.names, self.reader.rows, self.limit, comm)
         if _UNEVEN & self.reader.options.keys():
             return of_frame(self.reader.frame(share.files).slice(share.offset, share.length), share.length, rows_each)
@@ -58,6 +60,11 @@ class Files:
         def portions() -> Iterator[pl.LazyFrame]:
             before, skipped, left = share.before, share.offset, share.length
             for file, height in zip(share.files, share.heights, strict=True):
+                if reads_pages(self.reader, file, self.schema, most_group_bytes):
+                    yield from pages(self.reader, file, skipped, min(height - skipped, left))
+                    left -= min(left, height - skipped)
+                    before, skipped = before + height, 0
+                    continue
                 numbered = {"row_index_offset": first_number + before} if with_numbers else {}
                 frame = self.reader.with_options(**numbered).frame([file])
                 for start in range(skipped, min(height, skipped + left), rows_each):
