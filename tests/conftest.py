@@ -44,6 +44,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line("\n".join(left))
 
 
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rc.Session]:
+    """A session of four pretend cores for all tests of a file: they may harm its ranks, and imports are done once."""
+    session = rc.Session(cores=4, run_dir=tmp_path_factory.mktemp("lasting") / "run")
+    yield session
+    session.close()
+
+
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[rc.Session]:
     """A session of four pretend cores, with a run directory of its own."""

@@ -25,12 +25,16 @@ def double(value: int) -> int:
     return 2 * value
 
 
-def test_an_exception_reaches_the_user_whole(session: rc.Session) -> None:
+def failures_of(session: rc.Session, future: rc.Future) -> list[dict[str, Any]]:
+    return [event for event in read_run(session.run_directory).of_kind("task.failed") if event["task"] == future.task]
+
+
+def test_an_exception_reaches_the_user_whole(lasting: rc.Session) -> None:
     """The user's traceback, the task and the rank; dependents cancelled with the reason; the rest goes on."""
-    bystander = session.submit(time.sleep, 1)
-    failed = session.submit(faults.raise_on, 1, ranks=2, comm="mpi", name="bad")
-    dependent = session.submit(double, failed)
-    last = session.submit(double, dependent)
+    bystander = lasting.submit(time.sleep, 1)
+    failed = lasting.submit(faults.raise_on, 1, ranks=2, comm="mpi", name="bad")
+    dependent = lasting.submit(double, failed)
+    last = lasting.submit(double, dependent)
     with pytest.raises(TaskFailedError, match=r"task 'bad', rank 1 .*ValueError: deliberately on 1") as caught:
         failed.result(timeout=60)
     assert 'raise ValueError(f"deliberately on {rank}")' in caught.value.traceback
@@ -39,7 +43,7 @@ def test_an_exception_reaches_the_user_whole(session: rc.Session) -> None:
         with pytest.raises(DependencyFailedError, match="'bad', which it needs, failed"):
             future.result(timeout=60)
     assert bystander.result(timeout=60) is None
-    assert session.submit(double, 4).result(timeout=60) == 8
+    assert lasting.submit(double, 4).result(timeout=60) == 8
 
 
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
@@ -47,11 +51,11 @@ def test_an_exception_reaches_the_user_whole(session: rc.Session) -> None:
     ("how", "signal_name", "exit_code"), [("SIGKILL", "SIGKILL", -9), ("SIGSEGV", "SIGSEGV", -11), ("exit", None, 7)]
 )
 def test_a_rank_that_dies_in_a_collective(
-    session: rc.Session, comm: Any, how: str, signal_name: str | None, exit_code: int
+    lasting: rc.Session, comm: Any, how: str, signal_name: str | None, exit_code: int
 ) -> None:
     """The error names rank, signal and last output; the task's other ranks are ended; later tasks run."""
-    bystander = session.submit(time.sleep, 2)
-    future = session.submit(faults.die_on, 1, how, ranks=2, comm=comm)
+    bystander = lasting.submit(time.sleep, 1)
+    future = lasting.submit(faults.die_on, 1, how, ranks=2, comm=comm)
     with pytest.raises(RankDiedError, match="rank 1 on localhost") as caught:
         future.result(timeout=60)
     assert caught.value.rank == 1
@@ -59,13 +63,13 @@ def test_a_rank_that_dies_in_a_collective(
     assert caught.value.exit_code == exit_code
     assert "rank 1 was here" in caught.value.output
     assert bystander.result(timeout=60) is None
-    assert session.submit(faults.die_on, 5, how, ranks=2, comm=comm).result(timeout=60) is None
+    assert lasting.submit(faults.die_on, 5, how, ranks=2, comm=comm).result(timeout=60) is None
 
 
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
-def test_a_kill_is_noticed_within_two_seconds(session: rc.Session, tmp_path: Path, comm: Any) -> None:
+def test_a_kill_is_noticed_within_two_seconds(lasting: rc.Session, tmp_path: Path, comm: Any) -> None:
     """From outside, with both ranks in mid-task; no rank of the task is left. Of some kills one: machines are busy."""
-    assert any(_kill_is_noticed(session, tmp_path / str(attempt), comm) for attempt in range(4))
+    assert any(_kill_is_noticed(lasting, tmp_path / str(attempt), comm) for attempt in range(4))
 
 
 def _kill_is_noticed(session: rc.Session, folder: Path, comm: Any) -> bool:
@@ -82,39 +86,40 @@ def _kill_is_noticed(session: rc.Session, folder: Path, comm: Any) -> bool:
     return is_soon
 
 
-def test_a_rank_ended_by_a_signal_without_a_name(session: rc.Session) -> None:
+def test_a_rank_ended_by_a_signal_without_a_name(lasting: rc.Session) -> None:
     """A real-time signal, which batch systems may send, is told too, and harms no other task."""
     with pytest.raises(RankDiedError, match=r"SIGRTMIN\+11") as caught:
-        session.submit(lambda: os.kill(os.getpid(), signal.SIGRTMIN + 11)).result(timeout=60)
+        lasting.submit(lambda: os.kill(os.getpid(), signal.SIGRTMIN + 11)).result(timeout=60)
     assert caught.value.signal == "SIGRTMIN+11"
-    assert session.submit(double, 4).result(timeout=60) == 8
+    assert lasting.submit(double, 4).result(timeout=60) == 8
 
 
-def test_retries_start_on_fresh_ranks(session: rc.Session, tmp_path: Path) -> None:
+def test_retries_start_on_fresh_ranks(lasting: rc.Session, tmp_path: Path) -> None:
     """A task whose rank is killed runs again, and the journal says so."""
-    future = session.submit(faults.die_once, str(tmp_path / "marker"), retries=1)
+    future = lasting.submit(faults.die_once, str(tmp_path / "marker"), retries=1)
     assert future.result(timeout=60) == "survived"
-    failures = list(read_run(session.run_directory).of_kind("task.failed"))
+    failures = failures_of(lasting, future)
     assert [failure["will_retry"] for failure in failures] == [True]
 
 
-def test_exceptions_are_not_retried(session: rc.Session) -> None:
+def test_exceptions_are_not_retried(lasting: rc.Session) -> None:
     """The user's function would raise again."""
+    future = lasting.submit(faults.raise_on, 0, retries=3)
     with pytest.raises(TaskFailedError):
-        session.submit(faults.raise_on, 0, retries=3).result(timeout=60)
-    assert len(list(read_run(session.run_directory).of_kind("task.failed"))) == 1
+        future.result(timeout=60)
+    assert len(failures_of(lasting, future)) == 1
 
 
-def test_a_hung_rank_ends_at_its_timeout(session: rc.Session) -> None:
+def test_a_hung_rank_ends_at_its_timeout(lasting: rc.Session) -> None:
     """The error says which ranks were late; nothing of the task is left."""
     with pytest.raises(TaskTimeoutError, match=r"timeout of 0.5 s; ranks still running: \[0, 1\]"):
-        session.submit(faults.die_on, 0, "hang", ranks=2, comm="gloo", timeout=0.5).result()
-    assert session.submit(double, 2).result(timeout=60) == 4
+        lasting.submit(faults.die_on, 0, "hang", ranks=2, comm="gloo", timeout=0.5).result()
+    assert lasting.submit(double, 2).result(timeout=60) == 4
     with pytest.raises(TaskTimeoutError):
-        session.submit(time.sleep, 600, timeout=0.5).result()
+        lasting.submit(time.sleep, 600, timeout=0.5).result()
 
 
-def test_children_of_a_task_end_with_it(session: rc.Session, tmp_path: Path) -> None:
+def test_children_of_a_task_end_with_it(lasting: rc.Session, tmp_path: Path) -> None:
     """A process that a task left behind is ended when its rank is."""
 
     def leave_child(path: str) -> None:
@@ -123,16 +128,16 @@ def test_children_of_a_task_end_with_it(session: rc.Session, tmp_path: Path) -> 
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(RankDiedError):
-        session.submit(leave_child, str(tmp_path / "child")).result(timeout=60)
+        lasting.submit(leave_child, str(tmp_path / "child")).result(timeout=60)
     child = int((tmp_path / "child").read_text())
     assert faults.wait_until(lambda: not faults.alive(child))
 
 
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
-def test_cancelling_ends_what_runs_and_forgets_what_waits(session: rc.Session, tmp_path: Path, comm: Any) -> None:
+def test_cancelling_ends_what_runs_and_forgets_what_waits(lasting: rc.Session, tmp_path: Path, comm: Any) -> None:
     """No rank of a cancelled gang is left, though it was in a collective; what waited for its cores never runs."""
-    running = session.submit(faults.announce_and_wait, str(tmp_path), ranks=4, comm=comm)
-    waiting = session.submit((tmp_path / "ran").touch)
+    running = lasting.submit(faults.announce_and_wait, str(tmp_path), ranks=4, comm=comm)
+    waiting = lasting.submit((tmp_path / "ran").touch)
     assert faults.wait_until(lambda: len(list(tmp_path.glob("rank?"))) == 4, timeout_s=60)
     pids = [int((tmp_path / f"rank{rank}").read_text()) for rank in range(4)]
     for future in (waiting, running):
@@ -140,14 +145,14 @@ def test_cancelling_ends_what_runs_and_forgets_what_waits(session: rc.Session, t
         with pytest.raises(rc.DeepRCError, match="cancelled"):
             future.result(timeout=60)
     assert faults.wait_until(lambda: not any(faults.alive(pid) for pid in pids))
-    assert session.submit(faults.raise_on, 5, ranks=4, comm=comm).result(timeout=60) is None
+    assert lasting.submit(faults.raise_on, 5, ranks=4, comm=comm).result(timeout=60) is None
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_unpicklable_result_is_the_tasks_failure(session: rc.Session) -> None:
+def test_an_unpicklable_result_is_the_tasks_failure(lasting: rc.Session) -> None:
     """Not a hang, not a crash of the session."""
     with pytest.raises(TaskFailedError, match="pickle"):
-        session.submit(lambda: (value for value in range(3))).result(timeout=60)
+        lasting.submit(lambda: (value for value in range(3))).result(timeout=60)
 
 
 def test_a_dead_agent_fails_its_tasks(tmp_path: Path) -> None:

@@ -41,47 +41,47 @@ class Holder:
     one: Any
 
 
-def test_futures_nested_anywhere_in_arguments_are_the_graph(session: rc.Session) -> None:
+def test_futures_nested_anywhere_in_arguments_are_the_graph(lasting: rc.Session) -> None:
     """A future in a list, a dict or a dataclass is replaced by its task's result."""
-    one, two = session.submit(add, 1, 0), session.submit(add, 1, 1)
-    three = session.submit(total, {"numbers": [one, two, 3], "more": Holder(one)})
+    one, two = lasting.submit(add, 1, 0), lasting.submit(add, 1, 1)
+    three = lasting.submit(total, {"numbers": [one, two, 3], "more": Holder(one)})
     assert three.result(timeout=60) == 1 + 2 + 3 + 1
 
 
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
-def test_a_gang_has_its_ranks_and_stays_warm(session: rc.Session, comm: Any) -> None:
+def test_a_gang_has_its_ranks_and_stays_warm(lasting: rc.Session, comm: Any) -> None:
     """All ranks run in processes of their own, and the next task finds the same ones."""
-    first = session.submit(ranks_and_pids, ranks=3, comm=comm).result(timeout=90)
-    second = session.submit(ranks_and_pids, ranks=3, comm=comm).result(timeout=90)
+    first = lasting.submit(ranks_and_pids, ranks=3, comm=comm).result(timeout=90)
+    second = lasting.submit(ranks_and_pids, ranks=3, comm=comm).result(timeout=90)
     assert [rank for rank, _ in first] == [0, 1, 2]
     assert len({process for _, process in first}) == 3
     assert {process for _, process in first} == {process for _, process in second}
 
 
-def test_isolated_tasks_share_no_process(session: rc.Session) -> None:
+def test_isolated_tasks_share_no_process(lasting: rc.Session) -> None:
     """isolated=True runs in a fresh rank that ends with the task."""
-    pids = [session.submit(pid, isolated=True).result(timeout=60) for _ in range(3)]
+    pids = [lasting.submit(pid, isolated=True).result(timeout=60) for _ in range(3)]
     assert len(set(pids)) == 3
 
 
-def test_map_submits_one_task_for_each_element(session: rc.Session) -> None:
+def test_map_submits_one_task_for_each_element(lasting: rc.Session) -> None:
     """`map` is `submit` over iterables, in order."""
-    assert [future.result(timeout=60) for future in session.map(add, range(5), range(5))] == [0, 2, 4, 6, 8]
+    assert [future.result(timeout=60) for future in lasting.map(add, range(5), range(5))] == [0, 2, 4, 6, 8]
 
 
-def test_many_small_tasks_all_end(session: rc.Session) -> None:
+def test_many_small_tasks_all_end(lasting: rc.Session) -> None:
     """A few hundred tasks in a tree give the right sum."""
-    level = [session.submit(add, number, 0) for number in range(256)]
+    level = [lasting.submit(add, number, 0) for number in range(256)]
     while len(level) > 1:
-        level = [session.submit(add, left, right) for left, right in zip(level[::2], level[1::2], strict=True)]
+        level = [lasting.submit(add, left, right) for left, right in zip(level[::2], level[1::2], strict=True)]
     assert level[0].result(timeout=90) == sum(range(256))
 
 
-def test_large_results_and_arguments_arrive_whole(session: rc.Session) -> None:
+def test_large_results_and_arguments_arrive_whole(lasting: rc.Session) -> None:
     """Megabytes go by file, bit for bit."""
     payload = os.urandom(5 << 20)
-    doubled = session.submit(lambda data: data + data, payload)
-    assert session.submit(lambda data: data[: len(data) // 2], doubled).result(timeout=60) == payload
+    doubled = lasting.submit(lambda data: data + data, payload)
+    assert lasting.submit(lambda data: data[: len(data) // 2], doubled).result(timeout=60) == payload
 
 
 def test_functions_of_a_script_and_their_state_travel(tmp_path: Path) -> None:
@@ -126,10 +126,10 @@ def test_functions_of_a_script_and_their_state_travel(tmp_path: Path) -> None:
         ({"timeout": -1}, "timeout"),
     ],
 )
-def test_what_cannot_run_is_refused_at_submit(session: rc.Session, options: Any, message: str) -> None:
+def test_what_cannot_run_is_refused_at_submit(lasting: rc.Session, options: Any, message: str) -> None:
     """Before any work, with the reason and the valid values."""
     with pytest.raises(SpecError, match=message):
-        session.submit(add, 1, 2, **options)
+        lasting.submit(add, 1, 2, **options)
 
 
 def on_gpu(path: str) -> Any:
@@ -144,32 +144,32 @@ def _one_task(function: Any, **arguments: Any) -> Pipeline:
     return Pipeline(name="one", tasks=(TaskSpec.of("table", function, "rows.csv", **arguments),))
 
 
-def test_tables_on_a_gpu_are_refused_at_submit(session: rc.Session) -> None:
+def test_tables_on_a_gpu_are_refused_at_submit(lasting: rc.Session) -> None:
     """Where the function's code or its argument says so, by `submit` and by a pipeline; nothing has run."""
     for submit in (
-        lambda: session.submit(on_gpu, "rows.csv"),
-        lambda: session.submit(on_some_engine, "rows.csv", "gpu"),
-        lambda: session.submit(on_some_engine, "rows.csv", engine="gpu"),
-        lambda: session.run(_one_task(on_gpu)),
-        lambda: session.run(_one_task(on_some_engine, engine="gpu")),
+        lambda: lasting.submit(on_gpu, "rows.csv"),
+        lambda: lasting.submit(on_some_engine, "rows.csv", "gpu"),
+        lambda: lasting.submit(on_some_engine, "rows.csv", engine="gpu"),
+        lambda: lasting.run(_one_task(on_gpu)),
+        lambda: lasting.run(_one_task(on_some_engine, engine="gpu")),
     ):
         with pytest.raises(SpecError, match=r"this task has gpus=0\. Use gpus=1"):
             submit()
     with pytest.raises(SpecError, match="has no GPU"):
-        session.submit(on_some_engine, "rows.csv", engine="streaming", gpus=1)
+        lasting.submit(on_some_engine, "rows.csv", engine="streaming", gpus=1)
 
 
-def test_wrong_arguments_and_unpicklable_ones_are_refused(session: rc.Session) -> None:
+def test_wrong_arguments_and_unpicklable_ones_are_refused(lasting: rc.Session) -> None:
     """A call that could not succeed never reaches a rank."""
     with pytest.raises(SpecError, match="missing 'right'"):
-        session.submit(add, 1)
+        lasting.submit(add, 1)
     with pytest.raises(SpecError, match="no parameter 'up'"):
-        session.submit(add, 1, 2, up=3)
+        lasting.submit(add, 1, 2, up=3)
     with pytest.raises(SpecError, match="cannot be sent"):
-        session.submit(add, 1, threading.Lock())
+        lasting.submit(add, 1, threading.Lock())
     with pytest.raises(SpecError, match="already has a task"):
-        session.submit(add, 1, 2, name="twice")
-        session.submit(add, 1, 2, name="twice")
+        lasting.submit(add, 1, 2, name="twice")
+        lasting.submit(add, 1, 2, name="twice")
 
 
 def test_sessions_are_refused_what_the_machine_lacks(tmp_path: Path) -> None:
@@ -212,14 +212,14 @@ def test_the_journal_tells_the_run(tmp_path: Path) -> None:
     assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
 
 
-def test_cancel_ends_waiting_and_running_tasks(session: rc.Session) -> None:
+def test_cancel_ends_waiting_and_running_tasks(lasting: rc.Session) -> None:
     """A cancelled task ends with an error that says so, and so does what needs it; ranks are free again."""
-    running = session.submit(time.sleep, 600)
-    waiting = session.submit(add, running, 1)
+    running = lasting.submit(time.sleep, 600)
+    waiting = lasting.submit(add, running, 1)
     while not running.running():
         time.sleep(0.02)
-    assert session.cancel(running)
+    assert lasting.cancel(running)
     for future in (running, waiting):
         with pytest.raises(rc.DeepRCError, match="cancelled"):
             future.result(timeout=60)
-    assert session.submit(add, 1, 1).result(timeout=60) == 2
+    assert lasting.submit(add, 1, 1).result(timeout=60) == 2

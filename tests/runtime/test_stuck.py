@@ -45,9 +45,9 @@ _OPERATIONS = {
 
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
 @pytest.mark.parametrize("operation", list(_OPERATIONS))
-def test_a_peer_that_has_returned(session: rc.Session, comm: Any, operation: str) -> None:
+def test_a_peer_that_has_returned(lasting: rc.Session, comm: Any, operation: str) -> None:
     """Without any timeout: the error has all ranks, the operation and the line, and the session goes on."""
-    future = session.submit(stuck_tasks.one_leaves, operation, ranks=3, comm=comm, retries=3)
+    future = lasting.submit(stuck_tasks.one_leaves, operation, ranks=3, comm=comm, retries=3)
     with pytest.raises(
         StuckCollectiveError, match="rank 1 on localhost: waits in vain for rank 0, which has"
     ) as caught:
@@ -55,14 +55,14 @@ def test_a_peer_that_has_returned(session: rc.Session, comm: Any, operation: str
     place = f"in {operation}, {at(stuck_tasks.one_leaves, _OPERATIONS[operation])}"
     assert caught.value.whereabouts == {0: "has returned", 1: place, 2: place}
     assert f"ranks 1-2: {place}\n" in str(caught.value)
-    failures = [each for each in read_run(session.run_directory).of_kind("task.failed") if each["task"] == future.task]
+    failures = [each for each in read_run(lasting.run_directory).of_kind("task.failed") if each["task"] == future.task]
     assert [place in failed["message"] for failed in failures] == [True]
-    assert session.submit(stuck_tasks.one_is_late, 0.0, ranks=3, comm=comm).result(timeout=60) == 0
+    assert lasting.submit(stuck_tasks.one_is_late, 0.0, ranks=3, comm=comm).result(timeout=60) == 0
 
 
-def test_gloo_behind_the_communicator(session: rc.Session) -> None:
+def test_gloo_behind_the_communicator(lasting: rc.Session) -> None:
     """A user's own call of torch.distributed is named as such."""
-    future = session.submit(stuck_tasks.one_leaves, "raw", ranks=2, comm="gloo")
+    future = lasting.submit(stuck_tasks.one_leaves, "raw", ranks=2, comm="gloo")
     with pytest.raises(StuckCollectiveError) as caught:
         future.result(timeout=60)
     line = at(stuck_tasks.enter_raw, "dist.barrier(comm.process_group)")
@@ -100,9 +100,9 @@ def test_mpi_behind_the_communicator(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
 @pytest.mark.parametrize("raw", [False, True])
-def test_a_timeout_says_where_ranks_are(session: rc.Session, comm: Any, raw: bool) -> None:
+def test_a_timeout_says_where_ranks_are(lasting: rc.Session, comm: Any, raw: bool) -> None:
     """One sleeps in its own code, the others wait for it."""
-    future = session.submit(stuck_tasks.one_sleeps, raw, ranks=3, comm=comm, timeout=2)
+    future = lasting.submit(stuck_tasks.one_sleeps, raw, ranks=3, comm=comm, timeout=2)
     with pytest.raises(TaskTimeoutError, match=r"ranks still running: \[0, 1, 2\]") as caught:
         future.result(timeout=60)
     sleeps = f"not in a collective, {at(stuck_tasks.one_sleeps, 'time.sleep(600)')}"
@@ -115,9 +115,9 @@ def test_a_timeout_says_where_ranks_are(session: rc.Session, comm: Any, raw: boo
     assert caught.value.whereabouts == {0: sleeps, 1: waits, 2: waits}
 
 
-def test_one_waits_one_computes_one_has_returned(session: rc.Session) -> None:
+def test_one_waits_one_computes_one_has_returned(lasting: rc.Session) -> None:
     """A user's own endless loop is shown with its line, beside the rank that waits."""
-    future = session.submit(stuck_tasks.everyone_elsewhere, ranks=3, comm="mpi")
+    future = lasting.submit(stuck_tasks.everyone_elsewhere, ranks=3, comm="mpi")
     with pytest.raises(StuckCollectiveError) as caught:
         future.result(timeout=60)
     assert caught.value.whereabouts[0] == "has returned"
@@ -127,26 +127,26 @@ def test_one_waits_one_computes_one_has_returned(session: rc.Session) -> None:
 
 
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
-def test_a_call_that_keeps_the_gil_answers_too(session: rc.Session, comm: Any) -> None:
+def test_a_call_that_keeps_the_gil_answers_too(lasting: rc.Session, comm: Any) -> None:
     """No Python can run in that rank, and its line is told all the same."""
-    future = session.submit(stuck_tasks.hold_the_gil, ranks=2, comm=comm, timeout=2)
+    future = lasting.submit(stuck_tasks.hold_the_gil, ranks=2, comm=comm, timeout=2)
     with pytest.raises(TaskTimeoutError) as caught:
         future.result(timeout=60)
     assert caught.value.whereabouts[0] == f"not in a collective, {at(stuck_tasks.hold_the_gil, 'pow(3, 10**9)')}"
 
 
-def test_a_rank_that_cannot_answer(session: rc.Session) -> None:
+def test_a_rank_that_cannot_answer(lasting: rc.Session) -> None:
     """What the kernel says of it is told instead, within about a second."""
-    future = session.submit(stuck_tasks.stop_self, ranks=2, comm="gloo", timeout=2)
+    future = lasting.submit(stuck_tasks.stop_self, ranks=2, comm="gloo", timeout=2)
     with pytest.raises(TaskTimeoutError) as caught:
         future.result(timeout=60)
     assert caught.value.whereabouts[0] == "is stopped"
     assert caught.value.whereabouts[1].startswith("in barrier, at ")
 
 
-def test_an_exchange_is_named(session: rc.Session) -> None:
+def test_an_exchange_is_named(lasting: rc.Session) -> None:
     """Below the table's methods: the line of the user's that asked for it."""
-    future = session.submit(stuck_tasks.in_an_exchange, ranks=2, comm="mpi")
+    future = lasting.submit(stuck_tasks.in_an_exchange, ranks=2, comm="mpi")
     with pytest.raises(StuckCollectiveError) as caught:
         future.result(timeout=60)
     line = at(stuck_tasks.in_an_exchange, 'return left.join(right, on="key").collect().height')
@@ -170,9 +170,9 @@ def test_across_nodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
-def test_ranks_may_return_at_different_times(session: rc.Session, comm: Any) -> None:
+def test_ranks_may_return_at_different_times(lasting: rc.Session, comm: Any) -> None:
     """A rank that works on by itself is no mistake."""
-    assert session.submit(stuck_tasks.one_is_late, 3.0, ranks=3, comm=comm).result(timeout=60) == 0
+    assert lasting.submit(stuck_tasks.one_is_late, 3.0, ranks=3, comm=comm).result(timeout=60) == 0
 
 
 _SITE = "/env/lib/python3.11/site-packages"
