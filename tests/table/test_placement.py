@@ -14,8 +14,10 @@ from tests.table.compare import assert_same, broadcasting
 from tests.table.data import share
 from tests.table.exchanges import exchanges_said, operators_moved
 
-ROWS = pl.DataFrame({"k": [row % 40 for row in range(600)], "g": [row % 7 for row in range(600)], "x": range(600)})
-OTHER = pl.DataFrame({"k": [row % 60 for row in range(300)], "y": range(300)})
+ROWS = pl.DataFrame(
+    {"k": [row % 40 or None for row in range(600)], "g": [row % 7 for row in range(600)], "x": range(600)}
+)
+OTHER = pl.DataFrame({"k": [(row % 60 - 3) or None for row in range(300)], "y": range(300)})
 total, largest = pl.col("x").sum().alias("total"), pl.col("x").max().alias("largest")
 
 
@@ -46,6 +48,37 @@ PLACED: dict[str, tuple[Callable[[Any, Any], Any], list[str]]] = {
     "left join, then unique": (
         lambda t, o: t.join(o, on="k", how="left").select("k", "g").unique(["k", "g"]),
         ["LEFT", "LEFT"],
+    ),
+    "right join, then group_by": (lambda t, o: t.join(o, on="k", how="right").group_by("k").len(), ["RIGHT", "RIGHT"]),
+    "right join of other names, then group_by": (
+        lambda t, o: t.join(o, left_on="g", right_on="k", how="right").group_by("k_right").len(),
+        ["RIGHT", "RIGHT"],
+    ),
+    "right join of other names, then group_by on the left's": (
+        lambda t, o: t.join(o, left_on="g", right_on="k", how="right").group_by("k").len(),
+        ["RIGHT", "RIGHT", "GROUP"],
+    ),
+    "right join that keeps both keys": (
+        lambda t, o: t.join(o, on="k", how="right", coalesce=False).group_by("k").len(),
+        ["RIGHT", "RIGHT", "GROUP"],
+    ),
+    "full join, then group_by": (
+        lambda t, o: t.join(o, on="k", how="full", coalesce=True).group_by("k").agg(pl.len(), pl.col("y").sum()),
+        ["FULL", "FULL"],
+    ),
+    "full join of other names, then join": (
+        lambda t, o: t.join(o.rename({"k": "z"}), left_on="k", right_on="z", how="full", coalesce=True).join(
+            _sums(t), on="k"
+        ),
+        ["FULL", "FULL", "GROUP"],
+    ),
+    "full join that keeps both keys": (
+        lambda t, o: t.join(o, on="k", how="full").group_by("k").len(),
+        ["FULL", "FULL", "GROUP"],
+    ),
+    "full join of placed rows": (
+        lambda t, o: _sums(t).join(o.group_by("k").len(), on="k", how="full", coalesce=True).group_by("k").len(),
+        ["GROUP", "GROUP"],
     ),
     "unique, then group_by": (lambda t, o: t.unique(["k"]).group_by("k").agg(pl.len()), ["UNIQUE"]),
     "unique, then window": (

@@ -180,7 +180,7 @@ class Foresight:
             return self._by_keys(node, [pl.col(name) for name in names]) if names and not node.maintain_order else None
         if isinstance(node, ShuffleByKey):
             return self._by_keys(node, node.keys)
-        if isinstance(node, Join) and node.how != "cross" and keeps_left(node) and joins_locally(node):
+        if isinstance(node, Join) and node.how != "cross" and joins_locally(node):
             return self._after_join(node)
         return None
 
@@ -188,10 +188,11 @@ class Foresight:
         return self.placement(node.input) if self._together(node.input, keys) else key_columns(keys)
 
     def _after_join(self, node: Join) -> Placement:
-        if self._together(node.left, node.left_on) or self._small_right_side(node):
+        if self._small_right_side(node):
             return self.placement(node.left)
-        chosen = matching_keys(self.placement(node.right), node.right_on) or range(len(node.left_on))
-        return key_columns([node.left_on[index] for index in chosen])
+        left = matching_keys(self.placement(node.left), node.left_on)
+        chosen = left or matching_keys(self.placement(node.right), node.right_on) or range(len(node.left_on))
+        return join.kept_placement(node, chosen)
 
 
 def _of_rows(node: Node) -> list[str]:

@@ -50,7 +50,7 @@ def run_join(node: Join, run: Execution) -> Stage:
     left_match = matching_keys(left.placement, node.left_on)
     right_match = matching_keys(right.placement, node.right_on)
     if left_match is not None and left_match == right_match:
-        return Stage(node.apply(left.frame, right.frame), left.placement if keeps_left(node) else None)
+        return Stage(node.apply(left.frame, right.frame), kept_placement(node, left_match))
     right_frame, sizes = run.measure(right.frame, node)
     if left_match is None and keeps_left(node) and sum(size for _, size in sizes) <= BROADCAST_BYTES:
         everywhere = replicate(
@@ -91,7 +91,7 @@ def _by_hash(
         left_frame = shuffle(_left_rows(node, left, run), left_keys, run, f"{node.label()} (left)").lazy()
     if chosen != right_match:
         right = shuffle(_right_rows(node, right), right_keys, run, f"{node.label()} (right)")
-    return Stage(node.apply(left_frame, right.lazy()), kept_placement(node, left_keys))
+    return Stage(node.apply(left_frame, right.lazy()), kept_placement(node, chosen))
 
 
 def _left_rows(node: Join, left: Stage, run: Execution) -> pl.DataFrame:
@@ -116,12 +116,13 @@ def _both(node: Join, sides: list[pl.DataFrame], run: Execution) -> Stage:
     names = f"{node.label()} (left)", f"{node.label()} (right)"
     if spread:
         return _spread(node, sides, spread, names, run)
+    placement = kept_placement(node, range(len(node.left_on)))
     count = bucket_count(node, *(sum(of_side) // run.comm.size for of_side in zip(*rows, strict=True)))
     if count:
-        return Stage(_in_buckets(node, sides, rows, count, names, run), kept_placement(node, node.left_on))
+        return Stage(_in_buckets(node, sides, rows, count, names, run), placement)
     left = shuffle(sides.pop(0), node.left_on, run, names[0]).lazy()
     right = shuffle(sides.pop(0), node.right_on, run, names[1]).lazy()
-    return Stage(node.apply(left, right), kept_placement(node, node.left_on))
+    return Stage(node.apply(left, right), placement)
 
 
 def _in_buckets(
@@ -180,11 +181,16 @@ def _spread(
     return Stage(joined(node, [left, right]))
 
 
-def kept_placement(node: Join, left_keys: Sequence[pl.Expr]) -> Placement:
-    """Where the result of a join is whose left rows are where these keys hash to."""
-    if not keeps_left(node):
-        return None
-    placement = key_columns(left_keys)
+def kept_placement(node: Join, chosen: Sequence[int]) -> Placement:
+    """Where the result of a join is whose rows are where the chosen ones of their keys hash to."""
+    left, right = (key_columns([keys[index] for index in chosen]) for keys in (node.left_on, node.right_on))
+    placement = left
+    if node.how == "full" and not node.coalesce:
+        return None  # Rows without a left one have no left keys.
+    if node.how == "right":
+        gone = () if node.coalesce is False else key_columns(node.left_on) or ()
+        others = set(node.left.schema) - set(gone)
+        placement = right and tuple(name + node.suffix if name in others else name for name in right)
     return placement if placement is not None and set(placement) <= set(node.schema) else None
 
 

@@ -95,10 +95,10 @@ def _by_hash(node: Join, left: Pieces, right: Pieces, run: Spilling) -> Pieces:
                 yield from _joined(node, bucket, copied, run)
 
     # Rows that match nothing are not where their keys hash to.
-    placed = not spreads and not (nulls and preserved(node, left=True) and not left_stays)
-    return Pieces(
-        node.schema, frames, again=True, placement=in_memory.kept_placement(node, hashed[0]) if placed else None
-    )
+    placed = in_memory.keeps_left(node) and not spreads
+    if nulls and preserved(node, left=True) and not left_stays:
+        placed = False
+    return Pieces(node.schema, frames, again=True, placement=in_memory.kept_placement(node, chosen) if placed else None)
 
 
 def _unmatched(node: Join, left: Side, right: Side) -> Iterator[pl.LazyFrame]:
