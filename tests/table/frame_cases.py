@@ -54,6 +54,13 @@ PICKS = {
         lambda t, o: t.select("k", "i").match_to_schema({"i": pl.Int64, "k": pl.Int64}, integer_cast="upcast")
     ),
     "set_sorted": _ordered(lambda t, o: t.sort("i", maintain_order=True).set_sorted("i").filter(i > 3)),
+    "pipe_with_schema": _ordered(
+        lambda t, o: t.clone().cache().pipe_with_schema(lambda table, schema: table.select(list(schema)[:3]))
+    ),
+    "clear": Case(lambda t, o: t.clear(2)),
+    "rename_some": _ordered(lambda t, o: t.rename({"k": "key", "none": "n2"}, strict=False)),
+    "rename_all": _ordered(lambda t, o: t.rename(str.upper)),
+    "drop_some": _ordered(lambda t, o: t.drop("k", "none", strict=False)),
     "pipe": _ordered(lambda t, o: t.pipe(lambda table, n: table.head(n), 4)),
     "seq": _ordered(lambda t, o: t.with_columns_seq(k + 1).select_seq("k", "g")),
 }
@@ -114,6 +121,8 @@ GROUPS = {
     **{f"groups_{name}": _groups(name, ("g",)) for name in ("mean", "median")},
     "groups_sum": _groups("sum", ("g", "f")),
     "groups_quantile": Case(lambda t, o: t.select("k", "i", "f").group_by("k").quantile(0.3, "midpoint")),
+    "groups_having": Case(lambda t, o: t.group_by("k").having(pl.len() > 2, i.sum() > 0).agg(i.sum(), g.first())),
+    "groups_having_len": Case(lambda t, o: t.group_by("g").having(k.max() > 3).len()),
     "groups_head": Case(lambda t, o: _some(t).group_by("k").head(2)),
     "groups_tail": Case(lambda t, o: _some(t).group_by("g", b=k % 2).tail(3)),
     "groups_map": Case(

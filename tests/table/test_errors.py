@@ -196,6 +196,9 @@ def test_frame_methods_refuse_what_they_cannot_do() -> None:
         (lambda: table.quantile(0.5, "middle"), "Did you mean 'midpoint'|Valid interpolations"),  # type: ignore[arg-type]
         (lambda: table.group_by("a", maintain_order=True).head(1), "sort the result"),
         (lambda: table.group_by(pl.col("a").rank()).tail(1), "row-wise keys"),
+        (lambda: table.group_by("a").having(pl.len() > 1).head(1), "use filter"),
+        (lambda: table.join(table, on="a", validate="1:1"), r"unique\(keys\)"),
+        (lambda: table.join(table, on="a", maintain_order="left"), "with_row_index"),
     ):
         with pytest.raises(SpecError, match=message):
             work()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal
 
 import polars as pl
@@ -16,6 +16,8 @@ from deeprc.table.methods.planned import PlannedT
 from deeprc.table.plan_rows import Keyed
 from deeprc.table.plan_windows import TimeWindows
 
+_HELD = "__held__"
+
 
 @dataclass(frozen=True)
 class GroupBy(Generic[PlannedT]):
@@ -24,12 +26,23 @@ class GroupBy(Generic[PlannedT]):
     table: PlannedT
     keys: tuple[pl.Expr, ...]
     maintain_order: bool
+    conditions: tuple[pl.Expr, ...] = ()
+
+    def having(self, *predicates: Any) -> GroupBy[PlannedT]:
+        """Keep the groups of which all predicates hold, as `pl.len() > 3`; to be followed by `agg` and its like."""
+        return replace(self, conditions=(*self.conditions, *as_expressions(predicates)))
 
     def agg(self, *exprs: Any, **named: Any) -> PlannedT:
         """Aggregate each group with any Polars expressions, exactly."""
         single = tuple(one for several in as_expressions(exprs, named) for one in one_by_one(several))
-        node = plan.GroupBy(self.table.node, self.keys, single, self.maintain_order)
-        return self.table._next("group_by.agg", node)
+        if not self.conditions:
+            return self.table._next(
+                "group_by.agg", plan.GroupBy(self.table.node, self.keys, single, self.maintain_order)
+            )
+        held = pl.all_horizontal(*self.conditions).alias(_HELD)
+        groups = plan.GroupBy(self.table.node, self.keys, (*single, held), self.maintain_order)
+        kept = self.table._next("group_by.having", plan.Filter(groups, (pl.col(_HELD),)))
+        return kept._next("group_by.agg", plan.Drop(kept.node, (_HELD,)))
 
     def len(self, name: str = "len") -> PlannedT:
         """The number of rows of each group."""
@@ -92,6 +105,8 @@ class GroupBy(Generic[PlannedT]):
         return self.agg(*(aggregate(pl.col(name)) for name in self.table.schema if name not in keys))
 
     def _rows(self, what: str, method: Callable[[Any], pl.LazyFrame]) -> PlannedT:
+        if self.conditions:
+            raise SpecError(f"{what.lower()} of groups takes no having(); use filter with pl.len().over(keys) first")
         if self.maintain_order or not all(is_row_wise(key, self.table.schema) for key in self.keys):
             raise SpecError(
                 f"{what.lower()} of groups takes row-wise keys, and keeps no order of groups: add other keys by "

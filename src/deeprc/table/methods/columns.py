@@ -47,13 +47,18 @@ class Columns(Planned):
         """As `with_columns`."""
         return self.with_columns(*exprs, **named)
 
-    def rename(self, mapping: Mapping[str, str]) -> Self:
-        """Rename columns: {old: new}."""
-        return self._next("rename", plan.Rename(self.node, dict(mapping)))
+    def rename(self, mapping: Mapping[str, str] | Callable[[str], str], *, strict: bool = True) -> Self:
+        """Rename columns: {old: new}, or a function of names; `strict`: all the old ones have to be there."""
+        names = {name: mapping(name) for name in self.columns} if callable(mapping) else dict(mapping)
+        if not strict:
+            names = {old: new for old, new in names.items() if old in self.columns}
+        return self._next("rename", plan.Rename(self.node, names))
 
-    def drop(self, *columns: Any) -> Self:
-        """Leave columns out: names or selectors."""
-        return self._next("drop", plan.Drop(self.node, self._names("drop", columns)))
+    def drop(self, *columns: Any, strict: bool = True) -> Self:
+        """Leave columns out: names or selectors; `strict`: names have to be there."""
+        flat = [each for given in columns for each in (given if isinstance(given, list | tuple) else [given])]
+        kept = [each for each in flat if strict or not isinstance(each, str) or each in self.columns]
+        return self._next("drop", plan.Drop(self.node, self._names("drop", tuple(kept)) if kept else ()))
 
     def cast(self, dtypes: Any, *, strict: bool = True) -> Self:
         """Change types: one for all columns, or {column or selector: type}, as `polars.LazyFrame.cast`."""

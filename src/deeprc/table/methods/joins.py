@@ -26,6 +26,8 @@ class Joins(Planned):
         suffix: str = "_right",
         nulls_equal: bool = False,
         coalesce: bool | None = None,
+        validate: str = "m:m",
+        maintain_order: str | None = None,
     ) -> Self:
         """Join with another table of the same communicator, as `polars.LazyFrame.join`. Row order is not kept.
 
@@ -38,13 +40,25 @@ class Joins(Planned):
             suffix: for columns of the right table whose name the left one has.
             nulls_equal: whether a null key matches a null key.
             coalesce: whether both sides' keys become one column; None: all but "full" do so.
+            validate: "m:m" alone: that keys are unique is for `unique` and `n_unique` to say.
+            maintain_order: None or "none" alone: rows lie where their keys are.
 
         Raises:
-            SpecError: unknown `how`, or keys given twice, or not at all.
+            SpecError: unknown `how`, keys given twice or not at all, `validate` or `maintain_order` other than these.
             DataError: a key column does not exist, or the types do not match.
         """
         if how not in get_args(plan.JoinHow):
             raise SpecError(f"unknown how={how!r}. {valid_values(str(how), get_args(plan.JoinHow), noun='join')}")
+        if validate != "m:m":
+            raise SpecError(
+                f"validate={validate!r} is not checked by a join over ranks; compare select(pl.len()) with "
+                "select(keys).unique() of the side whose keys have to be unique, or make them so by unique(keys)"
+            )
+        if maintain_order not in (None, "none"):
+            raise SpecError(
+                f"maintain_order={maintain_order!r}: a join over ranks keeps no order of rows; number them first "
+                "by with_row_index(), and sort the result by the number"
+            )
         other = of_one_communicator("join", self, other)
         if how == "cross":
             if any(keys is not None for keys in (on, left_on, right_on)):

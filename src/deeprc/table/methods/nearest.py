@@ -8,9 +8,6 @@ from collections.abc import Sequence
 import polars as pl
 
 _NEAREST = {
-    "cache": "nothing: what several operators read is computed once; persist() keeps rows for later tasks",
-    "clear": "head(0)",
-    "clone": "the table itself, which never changes",
     "collect_async": "collect() in a task of its own: Session.submit returns a future",
     "collect_batches": "persist(), whose parts are read one by one",
     "deserialize": "the function that makes the table, submitted as a task",
@@ -22,7 +19,6 @@ _NEAREST = {
     "is_empty": "head(1).gather().is_empty()",
     "iter_rows": "gather().iter_rows(), or collect() for this rank's rows",
     "melt": "unpivot(...)",
-    "pipe_with_schema": "pipe(function), with table.schema, which is known without work",
     "profile": "explain(); the report of a run shows what each exchange took",
     "remote": "Session.submit(function, ranks=N)",
     "rows": "gather().rows(), or collect() for this rank's rows",

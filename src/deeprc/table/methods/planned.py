@@ -62,6 +62,18 @@ class Planned:
         """`function(table, *args, **kwargs)`, to be written in the order of work."""
         return function(self, *args, **kwargs)
 
+    def pipe_with_schema(self, function: Callable[[Self, pl.Schema], Result]) -> Result:
+        """`function(table, schema)`."""
+        return function(self, self.schema)
+
+    def clone(self) -> Self:
+        """The table itself: nothing changes it."""
+        return self
+
+    def cache(self) -> Self:
+        """The table itself: what several operators of a plan read is computed once, without being asked."""
+        return self
+
     def _part(self, doing: str, engine: Engine = "streaming") -> pl.DataFrame:
         """This rank's rows. Where a file is to blame, all ranks raise the same error. Collective."""
         self._look_for(engine)

@@ -25,6 +25,12 @@ class Rows(Planned):
             raise SpecError(f"head(n) takes n >= 0, not {n}")
         return self._next("head", plan.Head(self.node, n))
 
+    def clear(self, n: int = 0) -> Self:
+        """A table of the same columns with n rows of nulls, on rank 0."""
+        rows = pl.DataFrame(schema=self.schema).clear(n if self.comm.rank == 0 else 0)
+        source = plan.Source(f"{n} ROWS OF NULLS", self.schema, lambda _: rows.lazy())
+        return self._next("clear", source)
+
     def limit(self, n: int = 5) -> Self:
         """As `head`."""
         return self.head(n)
