@@ -17,6 +17,7 @@ import pytest
 import deeprc as rc
 from deeprc.errors import ResourceError, SessionClosedError, SpecError
 from deeprc.journal import read_run
+from deeprc.pilots.leases import DIRECTORY_VARIABLE
 from deeprc.spec import Pipeline, TaskSpec
 
 
@@ -223,3 +224,21 @@ def test_cancel_ends_waiting_and_running_tasks(lasting: rc.Session) -> None:
         with pytest.raises(rc.DeepRCError, match="cancelled"):
             future.result(timeout=60)
     assert lasting.submit(add, 1, 1).result(timeout=60) == 2
+
+
+def test_a_session_that_was_left_open_is_named_when_cores_are_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a notebook's cell is run again: what holds the cores is said where the task is refused."""
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
+    cores = len(os.sched_getaffinity(0))
+    with (
+        rc.Session(run_dir=tmp_path / "first", name="first") as first,
+        rc.Session(run_dir=tmp_path / "second") as second,
+    ):
+        assert repr(first) == f"<Session 'first', open; its run: {tmp_path / 'first'}>"
+        with pytest.raises(
+            rc.DeepRCError, match=r"Note: cores .* other sessions of yours \(this process\), until they"
+        ):
+            second.submit(add, 1, 2, ranks=cores + 1)
+    assert "closed" in repr(first)

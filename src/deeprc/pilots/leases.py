@@ -51,9 +51,9 @@ class CoreLease:
         """What the user should know of cores that others hold."""
         if not self.left_out:
             return []
-        pids = ", ".join(map(str, self.others))
+        pids = ", ".join("this process" if pid == os.getpid() else f"process {pid}" for pid in self.others)
         return [
-            f"cores {self.left_out} are left to other sessions of yours (process {pids}); "
+            f"cores {self.left_out} are left to other sessions of yours ({pids}), until they are closed; "
             "Session(cores=N) takes as many as you say"
         ]
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import zmq
 
-from deeprc.errors import JournalError, SessionClosedError, SpecError
+from deeprc.errors import JournalError, ResourceError, SessionClosedError, SpecError
 from deeprc.journal import JournalWriter, new_run_directory, read_run, write_json
 from deeprc.journal.durations import remembered_durations
 from deeprc.journal.environment import describe_environment
@@ -98,7 +98,8 @@ class Session:
             directory=str(self.run_directory),
             **({"resumes": str(earlier)} if earlier else {}),
         )
-        for remark in chosen.remarks():
+        self._name, self._remarks = name, chosen.remarks()
+        for remark in self._remarks:
             self._driver.record("warning", message=remark)
         self._submissions = Submissions(self._driver, self.run_directory, durations)
         if earlier or keep_results:
@@ -252,7 +253,17 @@ class Session:
     ) -> Future:
         if self._closed:
             raise SessionClosedError("this session has ended; submit inside its `with` block, or open another")
-        return self._submissions.submit(function, args, kwargs, resources, name)
+        try:
+            return self._submissions.submit(function, args, kwargs, resources, name)
+        except ResourceError as error:
+            if not self._remarks:
+                raise
+            # Why there is so little: in a notebook nobody reads the journal's warnings.
+            raise ResourceError(" ".join([f"{error} Note:", *self._remarks])) from None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<Session {self._name!r}, {state}; its run: {self.run_directory}>"
 
     def _write_spec(self) -> None:
         path = self.run_directory / "spec.json"
