@@ -23,7 +23,7 @@ BUCKET_ROWS = 1 << 17  # Of the right side: with its keys and places, a hash tab
 FEWEST_BUCKETS = 8  # With less, bringing the rows together costs as much as it saves.
 _MOST_BUCKETS = 128
 ROUND_ROWS = 1 << 20  # Of a rank, in one round of the exchange that fills the buckets.
-_CHUNK_ROWS = 1 << 20
+_CHUNK_ROWS = 1 << 18
 
 
 def bucket_count(node: Join, lefts: int, rights: int) -> int:
