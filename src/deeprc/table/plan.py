@@ -51,6 +51,7 @@ class Source(Node):
     `statistics` says, without any other rank, what is known of the rows of all ranks; None where nothing is.
     `portions` gives, as `load` does, this rank's share, in queries of about so many bytes of memory, to be asked for
     as often as one likes; None where `load` is as good.
+    `where` gives a `load` that may leave out rows of which not all of some predicates hold; None where it can't tell.
     """
 
     description: str
@@ -60,6 +61,9 @@ class Source(Node):
     statistics: Callable[[], Estimate | None] = field(default=lambda: None, repr=False)
     portions: Callable[[Communicator, int], Callable[[], Iterator[pl.LazyFrame]]] | None = field(
         default=None, repr=False
+    )
+    where: Callable[[tuple[pl.Expr, ...]], Callable[[Communicator], pl.LazyFrame] | None] = field(
+        default=lambda _: None, repr=False
     )
 
     @cached_property

@@ -39,7 +39,20 @@ _MOVING = Permute | Repartition | Reverse | RowIndex | Sample | ShuffleByKey | S
 def optimised(plan: Node) -> Node:
     """The plan with the same result, in the same order where one is promised, that moves fewer bytes."""
     sunk = Sinking(uses(plan)).sink(plan)
-    return _Pruning(uses(sunk)).prune(sunk, frozenset(sunk.schema))
+    return _narrowed(_Pruning(uses(sunk)).prune(sunk, frozenset(sunk.schema)), {})
+
+
+def _narrowed(node: Node, done: dict[int, tuple[Node, Node]]) -> Node:
+    """Sources right below filters leave out what their statistics say that no row of is kept."""
+    if id(node) not in done:
+        below = with_inputs(node, tuple(_narrowed(source, done) for source in node.inputs))
+        if isinstance(below, Filter) and isinstance(below.input, Source) and not below.looks_around:
+            load = below.input.where(below.predicates)
+            if load is not None:
+                said = f"{below.input.description}, row groups by their statistics"
+                below = replace(below, input=replace(below.input, description=said, load=load))
+        done[id(node)] = (node, below)
+    return done[id(node)][1]
 
 
 def uses(plan: Node) -> Counter[int]:

@@ -16,14 +16,14 @@ from deeprc.table.reading import Reader
 _BATCH_ROWS = 1 << 15
 _BUFFER_BYTES = 1 << 16
 # Options that change nothing of what is read.
-_HARMLESS = frozenset({"parallel", "use_statistics", "low_memory", "rechunk", "cache", "glob"})
+HARMLESS = frozenset({"parallel", "use_statistics", "low_memory", "rechunk", "cache", "glob"})
 # Those that change nothing where no folder of the path is named after a column.
-_OF_FOLDERS = frozenset({"hive_partitioning", "hive_schema", "try_parse_hive_dates"})
+OF_FOLDERS = frozenset({"hive_partitioning", "hive_schema", "try_parse_hive_dates"})
 
 
 def reads_pages(reader: Reader, file: str, schema: pl.Schema, limit: int) -> bool:
     """Whether a row group of the file has more than `limit` bytes, and Arrow gives its rows in the types of Polars."""
-    harmless = _HARMLESS if "=" in file else _HARMLESS | _OF_FOLDERS
+    harmless = HARMLESS if "=" in file else HARMLESS | OF_FOLDERS
     if reader.scan is not pl.scan_parquet or "://" in file or not reader.options.keys() <= harmless:
         return False
     import pyarrow as pa

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from deeprc.table.files import Source, expand
 from deeprc.table.portions import Files, Portions, of_frame, rows_within
 from deeprc.table.reading import Reader, Scan, folder_columns, folder_types
 from deeprc.table.schema import checked
+from deeprc.table.skipping import load_where
 from deeprc.table.statistics import Estimate, of_bytes, of_files
 from deeprc.table.table import Table
 
@@ -52,7 +53,9 @@ def scan_csv(source: Source, comm: Communicator | None = None, *, split: str = "
 def scan_parquet(source: Source, comm: Communicator | None = None, **options: Any) -> Table:
     """Read Parquet files lazily; each rank gets an even share of the rows, in order. Collective.
 
-    A rank reads the row groups that hold rows of its share, and no others.
+    A rank reads the row groups that hold rows of its share, and no others. Where a filter compares a column of whole
+    numbers, dates or text with a value, row groups that their statistics rule out are left out first, so that ranks
+    share what is left evenly.
 
     Args:
         source: a path, a folder (with columns from the names of `name=value` folders in it), a pattern or a list of
@@ -152,7 +155,11 @@ def _scan(
     def portions(comm: Communicator, portion_bytes: int) -> Portions:
         return Files(reader, files, schema, limit, split).portions(comm, portion_bytes, statistics())
 
-    return Table(plan.Source(f"{what} {name}", schema, load, fault, statistics, portions), comm)
+    def where(predicates: tuple[pl.Expr, ...]) -> Callable[[Communicator], pl.LazyFrame] | None:
+        alone = comm.size == 1 or limit is not None  # Polars itself skips row groups of a scan of whole files.
+        return None if alone else load_where(reader, files, predicates, schema)
+
+    return Table(plan.Source(f"{what} {name}", schema, load, fault, statistics, portions, where), comm)
 
 
 def _is_folder(source: Source) -> bool:
