@@ -14,12 +14,16 @@ import deeprc as rc
 from deeprc.communicator import SoloCommunicator
 from deeprc.journal import recorder, set_sink
 from deeprc.table.exchange import decode, encode, exchange, scatter
+from deeprc.table.operators.shuffle import sampled_groups
 from deeprc.table.operators.whole import even_counts
 from deeprc.table.partition import ranks_by_key, split
 from deeprc.table.statistics import estimated_groups
 from tests.ranks import run_on_ranks
 from tests.table.compare import broadcasting
 from tests.table.data import frames, mixed, share
+
+ROWS = 1_000_000
+col = pl.col
 
 
 def exchanges(work: Callable[[], Any]) -> list[dict[str, Any]]:
@@ -186,3 +190,21 @@ def test_groups_are_estimated_from_a_sample(groups: int) -> None:
     dice = random.Random(1)
     sample = [dice.randrange(groups) for _ in range(8192)]
     assert 0.5 < estimated_groups(len(sample), len(set(sample)), 1_000_000) / groups < 2
+
+
+@pytest.mark.parametrize(
+    ("key", "groups"),
+    [
+        (col("row") // 10, 100_000),
+        (col("row") % 1000, 1000),
+        (pl.when(col("row") % (ROWS // 8192) == 0).then(-1).otherwise("row"), ROWS * 121 // 122),
+        (pl.when(col("row") % 2 == 0).then(-1).otherwise("row"), ROWS // 2),
+        (pl.lit("one") + (col("row") * 0).cast(pl.String), 1),
+    ],
+    ids=["sorted", "periodic", "one key at every step", "half of one key", "one key"],
+)
+def test_groups_of_rows_in_any_order(key: pl.Expr, groups: int) -> None:
+    """What order the rows are in, and how unlike groups are in size, does not mislead: within a factor of two."""
+    frame = pl.select(row=pl.int_range(ROWS))
+    assert 0.5 < sampled_groups(frame, [key.alias("key")]) / groups < 2
+    assert sampled_groups(frame.head(1000), [key.alias("key")]) == frame.head(1000).select(key.n_unique()).item()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import isqrt
 
 import polars as pl
 
@@ -12,9 +13,11 @@ from deeprc.table.partition import ranks_by_key, split
 from deeprc.table.placement import key_columns
 from deeprc.table.plan import Node
 from deeprc.table.stage import Execution, Stage, compute
-from deeprc.table.statistics import estimated_groups
+from deeprc.table.statistics import groups_of_all
 
 _SAMPLE_ROWS = 8192
+_SEED = 0
+_COUNT = "__count__"
 ROW_NUMBER = "__row__"
 
 
@@ -65,12 +68,26 @@ def shrinks(stage: Stage, keys: Sequence[pl.Expr], node: Node, run: Execution) -
             return stage, True
     frame = run.collect(stage.frame, node)
 
-    def estimate() -> float:
-        sample = compute(frame.gather_every(max(1, frame.height // _SAMPLE_ROWS)).lazy().select(*keys))
-        return estimated_groups(sample.height, sample.n_unique() if sample.height else 0, frame.height)
-
     _, totals = together(
-        run.comm, f"computing the keys of {node.label()}", estimate, lambda groups: (frame.height, groups)
+        run.comm,
+        f"computing the keys of {node.label()}",
+        lambda: sampled_groups(frame, keys),
+        lambda groups: (frame.height, groups),
     )
     shrink = sum(groups for _, groups in totals) < 0.5 * sum(height for height, _ in totals)
     return Stage(frame.lazy(), stage.placement), shrink
+
+
+def sampled_groups(frame: pl.DataFrame, keys: Sequence[pl.Expr]) -> float:
+    """About how many groups the keys make of the rows, from random ones.
+
+    Evenly spaced rows may hit one key again and again where keys come in turn, and none twice where rows are sorted.
+    So many are taken that, were there half as many groups as rows, about nine pairs of them would be of one group.
+    """
+    wanted = max(_SAMPLE_ROWS, 3 * isqrt(frame.height))
+    if wanted < frame.height:
+        sample = frame[(pl.int_range(wanted, eager=True).hash(_SEED) % frame.height).unique()]
+        counts = compute(sample.lazy().group_by(*keys).agg(pl.len().alias(_COUNT)))[_COUNT]
+        # The more rows, the more often they repeat: of all rows no larger a share makes groups than of some.
+        return min(frame.height * len(counts) / sample.height, groups_of_all(counts))
+    return float(compute(frame.lazy().select(*keys)).n_unique()) if frame.height else 0.0
