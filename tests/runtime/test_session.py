@@ -240,5 +240,5 @@ def test_a_session_that_was_left_open_is_named_when_cores_are_short(
         with pytest.raises(
             rc.DeepRCError, match=r"Note: cores .* other sessions of yours \(this process\), until they"
         ):
-            second.submit(add, 1, 2, ranks=cores + 1)
+            second.submit(ranks_and_pids, ranks=cores + 1)
     assert "closed" in repr(first)
