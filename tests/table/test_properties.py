@@ -34,6 +34,7 @@ FREE = {
     "ranks": lambda t, o: t.with_columns(k=k.rank("dense").cast(pl.Int64), x=x.rank("max", descending=True) / 4),
     "part_of_all": lambda t, o: t.filter(x.n_unique() > 2, k >= k.median()),
     "struct": lambda t, o: t.select(s=pl.struct("k", "g"), x="x").unnest("s").select("k", "g", "x"),
+    "not_the_mode": lambda t, o: t.filter(k.fill_null(0) != k.drop_nulls().mode().min()),
     "rename": lambda t, o: t.rename({"k": "j"}).with_columns(k=pl.col("j") % 5).drop("j").select("k", "g", "x"),
 }
 NEEDS_ORDER = {
@@ -61,6 +62,9 @@ NEEDS_ORDER = {
         .join_asof(o.drop_nulls("k").sort("k", maintain_order=True).select("k", "w"), on="k", strategy="forward")
         .select("k", "g", x=x - pl.col("w"))
     ),
+    "runs": lambda t, o: t.with_columns(k=k.rle_id().cast(pl.Int64) % 5),
+    "place": lambda t, o: t.with_columns(k=k + k.index_of(1).cast(pl.Int64)),
+    "sorted_values": lambda t, o: t.select(k=k.sort(descending=True).head(20)).with_columns(g=pl.lit("a"), x=k / 4),
     "forward_fill": lambda t, o: t.with_columns(g.fill_null(strategy="forward")),
     "group_first": lambda t, o: t.group_by("k", maintain_order=True).agg(g.first(), x.last()),
     "group_lists": lambda t, o: t.group_by("g", maintain_order=True).agg(k, x.last()).select(k.list.first(), "g", "x"),
@@ -78,6 +82,9 @@ LOSES_ORDER = {
     "group_counts": lambda t, o: t.group_by("k", "g").agg(pl.len().cast(pl.Float64).alias("x")),
     "group_expression": lambda t, o: t.group_by(k=k % 3).agg(g.min(), x.max()),
     "unique": lambda t, o: t.unique(),
+    "modes": lambda t, o: t.select(k=k.mode()).with_columns(g=pl.lit("a"), x=k / 4),
+    "unique_values": lambda t, o: t.select(x=x.unique() + 0.0).select(k=pl.lit(2, pl.Int64), g=pl.lit("b"), x="x"),
+    "group_places": lambda t, o: t.group_by("g").agg(k.max_by("k"), x=k.bitwise_or() / 2),
     "unique_none": lambda t, o: t.unique(["k", "g"], keep="none"),
     "join": lambda t, o: t.join(o, on="k").select("k", "g", x=x + pl.col("w")),
     "join_left": lambda t, o: t.join(o, on=["k"], how="left").select("k", "g", x=x - pl.col("w")),
@@ -144,6 +151,9 @@ ENDS = {
         pl.len().alias("rows"),
     ),
     "related": lambda t, o: t.fill_nan(None).select(pl.corr("k", "x"), cov=pl.cov("k", "x", ddof=0), skew=k.skew()),
+    "shapes": lambda t, o: t.fill_nan(None).select(
+        k.skew(bias=False), x.kurtosis(), n=k.unique().len(), m=g.mode().max(), e=(k + 1).sum(), h=g.has_nulls()
+    ),
     "frame_mean": lambda t, o: t.mean(),
     "frame_median": lambda t, o: t.median(),
     "frame_nulls": lambda t, o: t.null_count(),
