@@ -66,20 +66,26 @@ def is_agent(process: psutil.Process, session: rc.Session) -> bool:
 
 
 class Reaper(threading.Thread):
-    """Kills a random rank every `period_s`, until told to stop."""
+    """Kills a random rank every `period_s`, until told to stop; on a slow machine only once a task has ended since.
 
-    def __init__(self, session: rc.Session, period_s: float, seed: int) -> None:
+    Else, where a gang takes longer than that to start, none would ever end.
+    """
+
+    def __init__(self, session: rc.Session, futures: list[rc.Future], period_s: float, seed: int) -> None:
         super().__init__(daemon=True)
         self._session = session
+        self._futures = futures
         self._period_s = period_s
         self._choice = random.Random(seed)
         self._told_to_stop = threading.Event()
         self.killed = 0
 
     def run(self) -> None:
+        ended = 0
         while not self._told_to_stop.wait(self._period_s):
-            ranks = ranks_of(self._session)
-            if ranks:
+            ranks, before = ranks_of(self._session), ended
+            ended = sum(future.done() for future in self._futures)
+            if ranks and ended > before:
                 try:
                     os.kill(self._choice.choice(ranks), signal.SIGKILL)
                 except ProcessLookupError:
