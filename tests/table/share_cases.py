@@ -185,6 +185,9 @@ NEARBY = {
             down=k.fill_null(0).peak_min(),
         )
     ),
+    "share_rank_nan": _ordered(
+        lambda t, o: t.select(*((x * float("nan")).rank(way).alias(way) for way in ("min", "max", "average", "dense")))
+    ),
     "share_runs": _ordered(
         lambda t, o: t.select(
             *(pl.col(name).rle_id() for name in ("k", "b", "n", "g", "d")), halves=(i > 0).rle_id() // 2

@@ -17,6 +17,7 @@ from deeprc.table.stage import Execution, Stage
 
 _VALUE, _PLACE, _RUN, _FIRST, _LAST = "__value__", "__place__", "__run__", "__first__", "__last__"
 _LOT = "__lot__"
+_KEYS = ("__key__", "__nan__")
 
 
 def run_numbered(node: Numbered, run: Execution) -> Stage:
@@ -72,11 +73,22 @@ def _placed(ordered: pl.DataFrame, method: str, node: Ranked, run: Execution) ->
     ends = replicate(_ends(rows, run.comm.rank), run.comm, node.label())
     if method == "Dense":
         return rows.with_columns((pl.col(_RUN).cast(pl.Int64) + _runs_before(ends, run.comm.rank)).alias(_PLACE))
-    whole = ends.group_by(_VALUE).agg(pl.col(_FIRST).min().alias("__low__"), pl.col(_LAST).max().alias("__high__"))
-    joined = rows.join(whole, on=_VALUE, how="left", nulls_equal=True, maintain_order="left")
+    keys = _matching(rows.schema[_VALUE])
+    whole = ends.group_by(*keys).agg(pl.col(_FIRST).min().alias("__low__"), pl.col(_LAST).max().alias("__high__"))
+    joined = rows.with_columns(keys).join(
+        whole, on=_KEYS[: len(keys)], how="left", nulls_equal=True, maintain_order="left"
+    )
     low, high = pl.min_horizontal(_FIRST, "__low__"), pl.max_horizontal(_LAST, "__high__")
     places: dict[str, Any] = {"Min": low, "Max": high, "Average": (low + high) / 2}
     return joined.with_columns(places[method].alias(_PLACE))
+
+
+def _matching(dtype: pl.DataType) -> list[pl.Expr]:
+    """Columns to join by, so that NaN matches NaN, which it does not in Polars' joins."""
+    value = pl.col(_VALUE)
+    if not dtype.is_float():
+        return [value.alias(_KEYS[0])]
+    return [value.fill_nan(None).alias(_KEYS[0]), value.is_nan().fill_null(False).alias(_KEYS[1])]
 
 
 def _ends(rows: pl.DataFrame, rank: int) -> pl.DataFrame:
