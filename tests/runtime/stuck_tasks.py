@@ -29,6 +29,23 @@ def one_leaves(comm: rc.Communicator, operation: str, leaves: int = 0) -> str:
     return "stayed"
 
 
+class SlowToTell:
+    """A result that takes a while to be sent."""
+
+    def __reduce__(self) -> Any:
+        time.sleep(1)
+        return SlowToTell, ()
+
+
+def one_leaves_without_a_word(comm: rc.Communicator) -> Any:
+    """Rank 0 has hung up long before its agent hears that it has returned."""
+    comm.all_gather(comm.rank)
+    if comm.rank == 0:
+        return SlowToTell()
+    comm.barrier()
+    return None
+
+
 def enter_raw(comm: rc.Communicator) -> None:
     """A barrier of the library behind the communicator."""
     if comm.backend == "mpi":

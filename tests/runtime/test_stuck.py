@@ -60,6 +60,14 @@ def test_a_peer_that_has_returned(lasting: rc.Session, comm: Any, operation: str
     assert lasting.submit(stuck_tasks.one_is_late, 0.0, ranks=3, comm=comm).result(timeout=60) == 0
 
 
+def test_a_peer_whose_return_is_heard_of_late(lasting: rc.Session) -> None:
+    """What the others raise since it has hung up is not taken for the cause."""
+    future = lasting.submit(stuck_tasks.one_leaves_without_a_word, ranks=3, comm="gloo")
+    with pytest.raises(StuckCollectiveError) as caught:
+        future.result(timeout=60)
+    assert caught.value.whereabouts[0] == "has returned"
+
+
 def test_gloo_behind_the_communicator(lasting: rc.Session) -> None:
     """A user's own call of torch.distributed is named as such."""
     future = lasting.submit(stuck_tasks.one_leaves, "raw", ranks=2, comm="gloo")

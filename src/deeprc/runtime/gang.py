@@ -33,6 +33,8 @@ class Gang:
     results: dict[int, bytes | None] = field(default_factory=dict)
     raised_at: dict[int, Whereabouts] = field(default_factory=dict)
     failure: Failure | None = None
+    # Where the rank whose exception was the first is, if it saw a peer hang up.
+    hung_up_on: Whereabouts | None = None
     # Whether ranks are being asked where they are, after which the failure will be told.
     asking: bool = False
     stopped: str | None = None
@@ -94,9 +96,9 @@ class Gang:
         rank = self.rank_of(process)
         place = located(rank, self.node, error.frames, self.order.backend)
         self.raised_at[rank] = place
-        if self.failure is None and self.results and place.waits and any(text in error.message for text in _HUNG_UP):
-            self.stuck((place, *(Whereabouts(rank, self.node, RETURNED) for rank in self.results)))
         if self.failure is None:
+            hung_up = place.waits and any(text in error.message for text in _HUNG_UP)
+            self.hung_up_on = place if hung_up else None
             self.failure = Failure(
                 kind="raised",
                 message=error.message,
@@ -105,6 +107,20 @@ class Gang:
                 traceback=error.traceback,
                 output=process.last_output(),
             )
+
+    def judge(self) -> None:
+        """Tell a rank that waited in vain from one that failed: the peer that hung up on it has returned.
+
+        That peer may say so a moment later than the rank says what it saw.
+        """
+        failed = self.failure is not None and self.failure.kind == "raised"
+        returned = [
+            number
+            for number, rank in zip(self.numbers, self.ranks, strict=True)
+            if number in self.results or rank.page.progress(rank.pid).ended
+        ]
+        if failed and self.hung_up_on is not None and returned:
+            self.stuck((self.hung_up_on, *(Whereabouts(rank, self.node, RETURNED) for rank in returned)))
 
     def died(self, process: RankProcess, last_words: str = "") -> None:
         """Note a death; it outranks exceptions, which peers raise when a collective loses a rank."""

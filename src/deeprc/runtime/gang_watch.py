@@ -53,6 +53,7 @@ class GangWatch:
 
     def explain(self, gang: Gang) -> None:
         """End a gang that has failed; first ask where its ranks are, if that explains the failure."""
+        gang.judge()
         if gang.failure is None or gang.failure.kind not in ("timeout", "stuck"):
             self._fail(gang)
         elif not gang.asking:

@@ -71,6 +71,8 @@ def serve(channel: RankChannel, run_directory: Path) -> None:
             channel.send(answer)
         except BrokenPipeError:
             return
+        # Not before: a peer may tell of our end at once, and the agent has to know of it by the one or the other.
+        clear_page()
 
 
 def _perform(
@@ -87,7 +89,6 @@ def _perform(
     except BaseException as error:
         return RankRaised(_one_line(error), _users_traceback(error), type(error).__name__, _frames(error))
     finally:
-        clear_page()
         set_sink(None)
         # A log on a full disk is no reason for the rank to die.
         with contextlib.suppress(OSError):
