@@ -26,9 +26,7 @@ class Enquiry:
         self._gang = gang
         self._done = done
         self._until = time.monotonic() + _ANSWER_S
-        self._asked = [
-            rank for rank in gang.ranks if gang.rank_of(rank) not in gang.results and rank.page.ask(rank.pid)
-        ]
+        self._asked = [rank for rank in gang.ranks if not gang.has_returned(rank) and rank.page.ask(rank.pid)]
         loop.later(_LOOK_S, self._look)
 
     def _look(self) -> None:
@@ -40,7 +38,7 @@ class Enquiry:
     def _where(self, process: RankProcess) -> Whereabouts:
         gang = self._gang
         rank = gang.rank_of(process)
-        if rank in gang.results:
+        if gang.has_returned(process):
             return Whereabouts(rank, gang.node, RETURNED)
         if rank in gang.raised_at:
             return gang.raised_at[rank]

@@ -86,6 +86,10 @@ class Gang:
     def returned(self, process: RankProcess, result: bytes | None) -> None:
         self.results[self.rank_of(process)] = result
 
+    def has_returned(self, process: RankProcess) -> bool:
+        """Whether the function of a rank has returned, also if its result is still on its way."""
+        return self.rank_of(process) in self.results or process.page.progress(process.pid).ended
+
     def packed_results(self) -> tuple[bytes, ...]:
         """What ranks sent that counts, in rank order."""
         ordered = (self.results[rank] for rank in self.numbers)
@@ -114,11 +118,7 @@ class Gang:
         That peer may say so a moment later than the rank says what it saw.
         """
         failed = self.failure is not None and self.failure.kind == "raised"
-        returned = [
-            number
-            for number, rank in zip(self.numbers, self.ranks, strict=True)
-            if number in self.results or rank.page.progress(rank.pid).ended
-        ]
+        returned = [self.rank_of(rank) for rank in self.ranks if self.has_returned(rank)]
         if failed and self.hung_up_on is not None and returned:
             self.stuck((self.hung_up_on, *(Whereabouts(rank, self.node, RETURNED) for rank in returned)))
 
