@@ -9,7 +9,7 @@ import sys
 
 _HOLDS = """
 import sys
-from deeprc.runtime import shared_folder
+from deeprc.runtime.process import shared_folder
 folder = shared_folder.new_name()
 shared_folder.hold(folder)
 print(flush=True)

@@ -24,7 +24,8 @@ from deeprc.journal import read_run
 from tests.pilots import test_contract as contract
 from tests.pilots.sites import SlurmSite, agents_of, processes_of
 from tests.pilots.test_slurm_losses import power_off
-from tests.runtime import faults, stuck_tasks
+from tests.runtime import faults
+from tests.runtime.agent import stuck_tasks
 
 TASK_S = contract.TASK_S
 
@@ -136,7 +137,7 @@ def test_ranks_may_be_placed_in_any_order(site: SlurmPmiSite, tmp_path: Path) ->
 
 def sruns(session: rc.Session) -> list[psutil.Process]:
     """The launchers of a session's MPI worlds."""
-    marks = {"deeprc.runtime.plain_rank", str(session.run_directory)}
+    marks = {"deeprc.runtime.rank.plain_rank", str(session.run_directory)}
     return [each for each in processes_of(session) if each.name() == "srun" and marks <= set(each.cmdline())]
 
 
@@ -226,7 +227,7 @@ class Deaf:
 
 
 def _hear_nothing() -> None:
-    if sys.modules["__main__"].__spec__.name != "deeprc.runtime.plain_rank":  # type: ignore[union-attr]
+    if sys.modules["__main__"].__spec__.name != "deeprc.runtime.rank.plain_rank":  # type: ignore[union-attr]
         for name in ("PMI_FD", "PMI_RANK", "PMI_SIZE"):
             os.environ.pop(name, None)
 
@@ -254,7 +255,7 @@ _OPEN_MPI = """
     from pathlib import Path
     import deeprc as rc
     from deeprc.journal import read_run
-    from tests.runtime import faults, stuck_tasks
+    from tests.runtime import faults; from tests.runtime.agent import stuck_tasks
 
     def starts(comm: rc.Communicator) -> list:
         comm.barrier()

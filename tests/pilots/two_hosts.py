@@ -18,7 +18,7 @@ import psutil
 import deeprc as rc
 from deeprc.errors import AgentLostError
 from deeprc.pilots.local import start_agent
-from deeprc.runtime.lease import SILENT_S
+from deeprc.runtime.link.lease import SILENT_S
 from deeprc.runtime.pilot import Allocation, Node
 
 FIRST, SECOND = "10.99.0.1", "10.99.0.2"

@@ -38,7 +38,7 @@ def test_an_exception_reaches_the_user_whole(lasting: rc.Session) -> None:
     with pytest.raises(TaskFailedError, match=r"task 'bad', rank 1 .*ValueError: deliberately on 1") as caught:
         failed.result(timeout=60)
     assert 'raise ValueError(f"deliberately on {rank}")' in caught.value.traceback
-    assert "runtime/rank.py" not in caught.value.traceback
+    assert "runtime/rank/rank.py" not in caught.value.traceback
     for future in (dependent, last):
         with pytest.raises(DependencyFailedError, match="'bad', which it needs, failed"):
             future.result(timeout=60)

@@ -16,7 +16,8 @@ import pytest
 import deeprc as rc
 from deeprc.errors import AgentLostError
 from deeprc.journal import read_run
-from deeprc.runtime import lease, liveness
+from deeprc.runtime.driver import liveness
+from deeprc.runtime.link import lease
 from deeprc.runtime.pilot import Allocation, Node
 from tests.runtime import faults, storm
 
@@ -116,7 +117,7 @@ def test_a_lease_runs_out_before_its_node_is_given_up() -> None:
 _CUT = """
     import sys, time
     import deeprc as rc
-    from deeprc.runtime.driver import Driver
+    from deeprc.runtime.driver.driver import Driver
     from tests.runtime import faults
 
     def work() -> None:

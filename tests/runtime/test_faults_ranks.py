@@ -16,7 +16,7 @@ import pytest
 import deeprc as rc
 from deeprc.errors import MemoryExceededError, RankDiedError, TaskTimeoutError
 from deeprc.journal import read_run
-from deeprc.runtime.rank_log import LOG_LIMIT_BYTES, bound_log
+from deeprc.runtime.agent.rank_log import LOG_LIMIT_BYTES, bound_log
 from tests.runtime import faults
 
 MIB = 1 << 20

@@ -19,9 +19,9 @@ import zmq
 import zmq.utils.z85
 
 import deeprc as rc
-from deeprc.runtime.local_door import enter
-from deeprc.runtime.messages import GangFinished
-from deeprc.runtime.wire import packed_frame, read_connection
+from deeprc.runtime.link.local_door import enter
+from deeprc.runtime.link.messages import GangFinished
+from deeprc.runtime.link.wire import packed_frame, read_connection
 
 
 class Exploit:

@@ -14,11 +14,11 @@ from typing import Any
 
 import deeprc as rc
 from deeprc.journal import read_run
-from deeprc.runtime.ahead import Ahead
-from deeprc.runtime.future import Future
-from deeprc.runtime.messages import PickledFunction
-from deeprc.runtime.prepared import Preparations
-from deeprc.runtime.told import Told
+from deeprc.runtime.driver.ahead import Ahead
+from deeprc.runtime.driver.future import Future
+from deeprc.runtime.link.messages import PickledFunction
+from deeprc.runtime.link.told import Told
+from deeprc.runtime.session.prepared import Preparations
 from deeprc.spec.task import Resources
 from tests.runtime import faults
 

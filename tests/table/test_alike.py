@@ -11,10 +11,10 @@ import pytest
 
 import deeprc as rc
 from deeprc import journal
-from deeprc.table import plan
+from deeprc.table.files.statistics import Estimate
 from deeprc.table.operators import join, skew
+from deeprc.table.plan import nodes as plan
 from deeprc.table.spill import memory
-from deeprc.table.statistics import Estimate
 from deeprc.workspace import set_memory_budget
 from tests.ranks import run_on_ranks
 from tests.table.compare import assert_same

@@ -12,7 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import deeprc as rc
-from deeprc.table.exchange import decode, encode
+from deeprc.table.exchange.exchange import decode, encode
 from tests.ranks import run_on_ranks
 from tests.table.compare import Result, assert_same, attempt, broadcasting
 from tests.table.data import share

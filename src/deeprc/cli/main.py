@@ -10,7 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 import deeprc
-from deeprc.cli import bench, demo, doctor, history, manifest, remove, report, run
+from deeprc.cli import demo, doctor, history, manifest, remove, report, run
+from deeprc.cli.bench import commands as bench
 from deeprc.errors import DeepRCError, SpecError
 
 SPEC_REFUSED = 2

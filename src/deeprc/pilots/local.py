@@ -14,9 +14,9 @@ import psutil
 
 from deeprc.errors import ResourceError
 from deeprc.pilots.leases import CoreLease
-from deeprc.runtime.devices import CORES_VARIABLE
-from deeprc.runtime.exits import how_it_ended
 from deeprc.runtime.pilot import Allocation, Node
+from deeprc.runtime.process.devices import CORES_VARIABLE
+from deeprc.runtime.process.exits import how_it_ended
 
 
 class LocalPilot:

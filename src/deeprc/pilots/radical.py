@@ -36,8 +36,8 @@ from deeprc.pilots.radical_translation import (
     nodes_for,
     telling_lines,
 )
+from deeprc.runtime.link.wire import read_connection
 from deeprc.runtime.pilot import Allocation, Node
-from deeprc.runtime.wire import read_connection
 
 _CLOSE_LIMIT_S = 30.0
 _LOOK_EVERY_S = 0.2

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 _PR_SET_PDEATHSIG = 1
 _REACH_DRIVER_S = 10.0
-# As in deeprc.runtime.devices, which is not there yet.
+# As in deeprc.runtime.process.devices, which is not there yet.
 _CORES_VARIABLE = "DEEPRC_CORES"
 # They tell how this very process was started; MPI would take that for the way to start ranks.
 _LAUNCHER_PREFIXES = ("RP_", "PMI_", "PMIX_", "OMPI_", "PRTE_", "HYDRA_", "SLURM_", "SLURMD_", "SBATCH_", "SRUN_")

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from deeprc.pilots.leftovers import end_processes_in
 from deeprc.pilots.radical_session import RadicalRun, Request
 from deeprc.pilots.radical_translation import Event
-from deeprc.runtime.exits import how_it_ended
+from deeprc.runtime.process.exits import how_it_ended
 
 
 class Channel(Protocol):

@@ -14,8 +14,8 @@ from typing import Any
 from deeprc.errors import MissingDependencyError, ResourceError
 from deeprc.pilots.leases import CoreLease
 from deeprc.pilots.ray_cluster import LOOPBACK, NodeOffer, bundle, chosen_nodes, driver_host, named, offers
-from deeprc.runtime.exits import how_it_ended
 from deeprc.runtime.pilot import Allocation, Node
+from deeprc.runtime.process.exits import how_it_ended
 
 PLACEMENT_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 10.0

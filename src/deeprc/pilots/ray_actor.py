@@ -56,6 +56,6 @@ class AgentActor:
 def _environment(path: str, held: tuple[int, ...] | None) -> dict[str, str]:
     """This process's, without what Ray sets for its own workers: ranks decide their threads themselves."""
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    # As in deeprc.runtime.devices, which need not be there.
+    # As in deeprc.runtime.process.devices, which need not be there.
     pinned = {} if held is None else {"DEEPRC_CORES": ",".join(map(str, held))}
     return inherited | {"PYTHONPATH": path} | pinned

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from deeprc.pilots.slurm import without_launcher
-from deeprc.runtime.launcher import mpiexec
+from deeprc.runtime.agent.launcher import mpiexec
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ from deeprc.pilots.slurm import (
     step_of,
     without_launcher,
 )
-from deeprc.runtime.exits import how_it_ended
 from deeprc.runtime.pilot import Allocation, Node
+from deeprc.runtime.process.exits import how_it_ended
 
 _ANSWER_S = 60.0
 _LOOK_AT_NODES_EVERY_S = 20.0

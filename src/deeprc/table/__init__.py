@@ -1,7 +1,7 @@
 """The distributed lazy table: Polars' expressions and semantics over the ranks of a task."""
 
 from deeprc.table.frames import from_arrow, from_numpy, from_pandas, from_polars, from_torch
-from deeprc.table.groups import GroupBy, Windows
+from deeprc.table.methods.groups import GroupBy, Windows
 from deeprc.table.sources import scan_csv, scan_dataset, scan_ipc, scan_ndjson, scan_parquet
 from deeprc.table.table import Table, concat
 

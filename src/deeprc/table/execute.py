@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from deeprc.communicator import Communicator
-from deeprc.table.exchange import concat
+from deeprc.table.exchange.exchange import concat
 from deeprc.table.operators.between import run_interpolated
 from deeprc.table.operators.group_by import run_group_by
 from deeprc.table.operators.join import run_join
@@ -35,8 +35,10 @@ from deeprc.table.operators.weighted_in_time import run_weighted_in_time
 from deeprc.table.operators.weighted_spread import run_weighted_spread
 from deeprc.table.operators.whole import run_step
 from deeprc.table.operators.windows import run_by_key, run_carried, run_nearby, run_scalars
-from deeprc.table.plan import GroupBy, Head, Join, Node, Sort, Source, Step, Unique
-from deeprc.table.plan_rows import (
+from deeprc.table.optimise.pushdown import optimised, uses
+from deeprc.table.plan.lowering import lowered
+from deeprc.table.plan.nodes import GroupBy, Head, Join, Node, Sort, Source, Step, Unique
+from deeprc.table.plan.row_nodes import (
     Concat,
     JoinAsof,
     Keyed,
@@ -50,7 +52,7 @@ from deeprc.table.plan_rows import (
     Slice,
     TopK,
 )
-from deeprc.table.plan_windows import (
+from deeprc.table.plan.window_nodes import (
     ByKey,
     Carried,
     Interpolated,
@@ -64,12 +66,10 @@ from deeprc.table.plan_windows import (
     WeightedInTime,
     WeightedSpread,
 )
-from deeprc.table.pushdown import optimised, uses
 from deeprc.table.spill.execute import room_needed, spilled
 from deeprc.table.spill.memory import Room
 from deeprc.table.spill.pieces import Pieces
 from deeprc.table.stage import Execution, Stage, compute
-from deeprc.table.windows import lowered
 
 
 def run_plan(plan: Node, comm: Communicator) -> pl.DataFrame:

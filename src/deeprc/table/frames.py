@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.errors import DataError
-from deeprc.table import plan
-from deeprc.table.exchange import together
+from deeprc.table.exchange.exchange import together
+from deeprc.table.files.statistics import joined, of_frame
+from deeprc.table.plan import nodes as plan
 from deeprc.table.schema import as_data_error, checked
-from deeprc.table.statistics import joined, of_frame
 from deeprc.table.table import Table
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ import polars as pl
 from deeprc.bridge import Dataset
 from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.errors import SpecError, valid_values
-from deeprc.table import plan
-from deeprc.table.exchange import together
-from deeprc.table.files import Source, expand
-from deeprc.table.portions import Files, Portions, of_frame, rows_within
-from deeprc.table.reading import Reader, Scan, folder_columns, folder_types
+from deeprc.table.exchange.exchange import together
+from deeprc.table.files.files import Source, expand
+from deeprc.table.files.portions import Files, Portions, of_frame, rows_within
+from deeprc.table.files.reading import Reader, Scan, folder_columns, folder_types
+from deeprc.table.files.statistics import Estimate, of_bytes, of_files
+from deeprc.table.optimise.skipping import load_where
+from deeprc.table.plan import nodes as plan
 from deeprc.table.schema import checked
-from deeprc.table.skipping import load_where
-from deeprc.table.statistics import Estimate, of_bytes, of_files
 from deeprc.table.table import Table
 
 _SPLITS = ("auto", "rows", "bytes")

@@ -9,10 +9,10 @@ import polars as pl
 
 from deeprc.communicator import Communicator
 from deeprc.table.engines import polars_engine
-from deeprc.table.exchange import together
-from deeprc.table.expressions import plain_column
-from deeprc.table.placement import Placement
-from deeprc.table.plan import Drop, Filter, Node, Rename, Select, Source
+from deeprc.table.exchange.exchange import together
+from deeprc.table.plan.expressions import plain_column
+from deeprc.table.plan.nodes import Drop, Filter, Node, Rename, Select, Source
+from deeprc.table.plan.placement import Placement
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any, Self
 import polars as pl
 
 from deeprc.errors import SpecError
-from deeprc.table.expressions import as_expressions
-from deeprc.table.groups import GroupBy, Windows
 from deeprc.table.methods.columns import Columns
+from deeprc.table.methods.groups import GroupBy, Windows
 from deeprc.table.methods.rows import Rows
+from deeprc.table.plan.expressions import as_expressions
 from deeprc.table.schema import as_data_error
 
 

@@ -9,9 +9,10 @@ import polars as pl
 from polars import selectors as cs
 
 from deeprc.errors import SpecError, valid_values
-from deeprc.table import plan, plan_rows
-from deeprc.table.expressions import as_expressions, is_row_wise
 from deeprc.table.methods.planned import Planned
+from deeprc.table.plan import nodes as plan
+from deeprc.table.plan import row_nodes
+from deeprc.table.plan.expressions import as_expressions, is_row_wise
 from deeprc.table.schema import as_data_error
 
 FillNullStrategy = Literal["forward", "backward", "min", "max", "mean", "zero", "one"]
@@ -120,7 +121,7 @@ class Columns(Planned):
             return frame.fill_null(value, matches_supertype=matches_supertype)
 
         if isinstance(value, pl.Expr):
-            return self._next("fill_null", plan_rows.EachRow(self.node, "FILL NULL", method))
+            return self._next("fill_null", row_nodes.EachRow(self.node, "FILL NULL", method))
         return self._each("fill_null", "FILL NULL", method)
 
     def shift(self, n: int = 1, *, fill_value: Any = None) -> Self:
@@ -145,7 +146,7 @@ class Columns(Planned):
             flags: Any = {"descending": descending, "nulls_last": nulls_last}
             return frame.set_sorted(names, *more_columns, **flags)
 
-        return self._next("set_sorted", plan_rows.EachRow(self.node, "SET SORTED", method))
+        return self._next("set_sorted", row_nodes.EachRow(self.node, "SET SORTED", method))
 
     def map_batches(
         self, function: Callable[[pl.DataFrame], pl.DataFrame], *, schema: Mapping[str, Any] | None = None
@@ -164,7 +165,7 @@ class Columns(Planned):
             DataError: when it runs: the result has other columns or types; on all ranks alike.
         """
         after = self.schema if schema is None else pl.Schema(schema)
-        return self._next("map_batches", plan_rows.MapPart(self.node, function, after))
+        return self._next("map_batches", row_nodes.MapPart(self.node, function, after))
 
     def unpivot(
         self, on: Any = None, *, index: Any = None, variable_name: str | None = None, value_name: str | None = None
@@ -174,7 +175,7 @@ class Columns(Planned):
         def method(frame: pl.LazyFrame) -> pl.LazyFrame:
             return frame.unpivot(on, index=index, variable_name=variable_name, value_name=value_name)
 
-        return self._next("unpivot", plan_rows.EachRow(self.node, "UNPIVOT", method))
+        return self._next("unpivot", row_nodes.EachRow(self.node, "UNPIVOT", method))
 
     def explode(self, columns: Any, *more_columns: Any, empty_as_null: bool = False, keep_nulls: bool = True) -> Self:
         """Lists into rows, one for each of their values, as `polars.LazyFrame.explode`; on the rank where they are."""
@@ -183,7 +184,7 @@ class Columns(Planned):
         def method(frame: pl.LazyFrame) -> pl.LazyFrame:
             return frame.explode(names, empty_as_null=empty_as_null, keep_nulls=keep_nulls)
 
-        return self._next("explode", plan_rows.EachRow(self.node, f"EXPLODE {list(names)}", method))
+        return self._next("explode", row_nodes.EachRow(self.node, f"EXPLODE {list(names)}", method))
 
     def unnest(self, columns: Any = None, *more_columns: Any, separator: str | None = None) -> Self:
         """Structs into columns, one for each field, as `polars.LazyFrame.unnest`; None: all columns of structs."""
@@ -193,7 +194,7 @@ class Columns(Planned):
         def method(frame: pl.LazyFrame) -> pl.LazyFrame:
             return frame.unnest(names, separator=separator)
 
-        return self._next("unnest", plan_rows.EachRow(self.node, f"UNNEST {list(names)}", method)) if names else self
+        return self._next("unnest", row_nodes.EachRow(self.node, f"UNNEST {list(names)}", method)) if names else self
 
     def match_to_schema(self, schema: Mapping[str, Any], **options: Any) -> Self:
         """The columns that the schema names, in its order and types, as `polars.LazyFrame.match_to_schema`."""
@@ -201,7 +202,7 @@ class Columns(Planned):
         def method(frame: pl.LazyFrame) -> pl.LazyFrame:
             return frame.match_to_schema(schema, **options)
 
-        return self._next("match_to_schema", plan_rows.EachRow(self.node, "MATCH TO SCHEMA", method))
+        return self._next("match_to_schema", row_nodes.EachRow(self.node, "MATCH TO SCHEMA", method))
 
     def _each(self, operator: str, label: str, method: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Self:
-        return self._next(operator, plan_rows.Each(self.node, label, method))
+        return self._next(operator, row_nodes.Each(self.node, label, method))

@@ -7,8 +7,9 @@ from typing import Any, Literal, Self, get_args
 import polars as pl
 
 from deeprc.errors import SpecError, valid_values
-from deeprc.table import plan, plan_rows
 from deeprc.table.methods.planned import Planned, of_one_communicator
+from deeprc.table.plan import nodes as plan
+from deeprc.table.plan import row_nodes
 from deeprc.table.schema import as_data_error
 
 
@@ -130,5 +131,5 @@ class Joins(Planned):
             )
 
         ons = (on or left_on or "", on or right_on or "")
-        node = plan_rows.JoinAsof(self.node, other.node, lefts, rights, *ons, method)
+        node = row_nodes.JoinAsof(self.node, other.node, lefts, rights, *ons, method)
         return self._next("join_asof", node)

@@ -8,10 +8,10 @@ from typing import Any, Literal, Self
 import polars as pl
 
 from deeprc.errors import SpecError
-from deeprc.table.expressions import as_expressions, from_tree, kind, plain_column, reads_by_selector, tree
 from deeprc.table.methods.columns import Columns
 from deeprc.table.methods.joins import Joins
 from deeprc.table.methods.planned import of_one_communicator
+from deeprc.table.plan.expressions import as_expressions, from_tree, kind, plain_column, reads_by_selector, tree
 
 _OTHER, _MATCHED = "__other__", "__matched__"
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from deeprc.bridge import Dataset
 from deeprc.errors import DataError, SpecError
 from deeprc.table.engines import Engine
-from deeprc.table.exchange import gather, replicate
-from deeprc.table.explain import explain
+from deeprc.table.exchange.exchange import gather, replicate
+from deeprc.table.explain.explain import explain
+from deeprc.table.files.writing import CSV, IPC, NDJSON, PARQUET, Format, Target, write_table
 from deeprc.table.methods.planned import Planned
 from deeprc.table.spill.execute import on_disk
-from deeprc.table.writing import CSV, IPC, NDJSON, PARQUET, Format, Target, write_table
 from deeprc.workspace import memory_budget
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ import polars as pl
 
 from deeprc.communicator import Communicator, SoloCommunicator
 from deeprc.errors import DataError, SpecError
-from deeprc.table import plan, plan_rows
 from deeprc.table.engines import Engine, check_engine, computing_with
-from deeprc.table.exchange import together
+from deeprc.table.exchange.exchange import together
 from deeprc.table.execute import opened_plan, run_plan
-from deeprc.table.expressions import as_expressions
+from deeprc.table.plan import nodes as plan
+from deeprc.table.plan import row_nodes
+from deeprc.table.plan.expressions import as_expressions
 from deeprc.table.schema import as_data_error, checked
 
 _SOLO = SoloCommunicator()
@@ -124,8 +125,8 @@ class Planned:
 
     def _keyed(
         self, label: str, names: Sequence[str], method: Callable[[pl.LazyFrame], pl.LazyFrame]
-    ) -> plan_rows.Keyed:
-        return plan_rows.Keyed(self.node, label, tuple(pl.col(name) for name in names), method)
+    ) -> row_nodes.Keyed:
+        return row_nodes.Keyed(self.node, label, tuple(pl.col(name) for name in names), method)
 
     def _expanded(self, operator: str, inputs: Iterable[Any]) -> tuple[pl.Expr, ...]:
         """Expressions, with a selector replaced by the columns it selects."""

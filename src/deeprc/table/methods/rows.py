@@ -8,9 +8,10 @@ from typing import Any, Self, get_args
 import polars as pl
 
 from deeprc.errors import SpecError, valid_values
-from deeprc.table import plan, plan_rows
-from deeprc.table.expressions import is_row_wise
 from deeprc.table.methods.planned import Planned, for_each
+from deeprc.table.plan import nodes as plan
+from deeprc.table.plan import row_nodes
+from deeprc.table.plan.expressions import is_row_wise
 from deeprc.table.schema import as_data_error
 
 _NUMBER = "__number__"
@@ -55,18 +56,18 @@ class Rows(Planned):
             raise SpecError(f"gather_every(n, offset) takes n >= 1 and offset >= 0, not {n} and {offset}")
         number = pl.col(_NUMBER)
         chosen = (number >= offset, (number - offset) % n == 0)
-        numbered = plan.Filter(plan_rows.RowIndex(self.node, _NUMBER, 0), chosen)
+        numbered = plan.Filter(row_nodes.RowIndex(self.node, _NUMBER, 0), chosen)
         return self._next("gather_every", plan.Drop(numbered, (_NUMBER,)))
 
     def reverse(self) -> Self:
         """The last row first. Rows go to the rank that is as far from the other end."""
-        return self._next("reverse", plan_rows.Reverse(self.node))
+        return self._next("reverse", row_nodes.Reverse(self.node))
 
     def slice(self, offset: int, length: int | None = None) -> Self:
         """`length` rows (None: all) from number `offset` on; a negative offset counts from the end."""
         if length is not None and length < 0:
             raise SpecError(f"slice(offset, length) takes length >= 0, not {length}")
-        return self._next("slice", plan_rows.Slice(self.node, offset, length))
+        return self._next("slice", row_nodes.Slice(self.node, offset, length))
 
     def top_k(self, k: int, *, by: Any, reverse: bool | Sequence[bool] = False) -> Self:
         """The k largest rows by the keys, on rank 0; nulls come last. Which of equal ones is not said."""
@@ -80,7 +81,7 @@ class Rows(Planned):
         """Number the rows of the whole table in a new first column."""
         if offset < 0:
             raise SpecError(f"with_row_index takes offset >= 0, not {offset}")
-        return self._next("with_row_index", plan_rows.RowIndex(self.node, name, offset))
+        return self._next("with_row_index", row_nodes.RowIndex(self.node, name, offset))
 
     def sort(
         self,
@@ -146,7 +147,7 @@ class Rows(Planned):
                 f"sample takes n >= 0 or a fraction in 0..1 (with replacement any), one of them; not n={n}, "
                 f"fraction={fraction}"
             )
-        rows = self._next("sample", plan_rows.Sample(self.node, n, fraction, seed, with_replacement))
+        rows = self._next("sample", row_nodes.Sample(self.node, n, fraction, seed, with_replacement))
         return rows.shuffle(seed=None if seed is None else seed + 1) if shuffle else rows
 
     def shuffle(self, *keys: Any, seed: int | None = None) -> Self:
@@ -155,7 +156,7 @@ class Rows(Planned):
         The random order is for one seed the same on any number of ranks; None takes another one at each run.
         """
         if not keys:
-            return self._next("shuffle", plan_rows.Permute(self.node, seed))
+            return self._next("shuffle", row_nodes.Permute(self.node, seed))
         if seed is not None:
             raise SpecError("shuffle takes keys, or a seed for a random order; not both")
         expressions = self._expanded("shuffle", keys)
@@ -163,7 +164,7 @@ class Rows(Planned):
             pl.LazyFrame(schema=self.schema).select(*expressions).collect_schema()
         if not all(is_row_wise(key, self.schema) for key in expressions):
             raise SpecError("shuffle takes keys that each row has for itself: columns or row-wise expressions")
-        return self._next("shuffle", plan_rows.ShuffleByKey(self.node, expressions))
+        return self._next("shuffle", row_nodes.ShuffleByKey(self.node, expressions))
 
     def repartition(self, sizes: Sequence[int] | None = None) -> Self:
         """Give each rank as many rows as the others, or `sizes[rank]` of them; their order is kept.
@@ -173,7 +174,7 @@ class Rows(Planned):
         """
         if sizes is not None and (len(sizes) != self.comm.size or any(size < 0 for size in sizes)):
             raise SpecError(f"repartition takes a number of rows for each of {self.comm.size} ranks, not {list(sizes)}")
-        node = plan_rows.Repartition(self.node, None if sizes is None else tuple(sizes))
+        node = row_nodes.Repartition(self.node, None if sizes is None else tuple(sizes))
         return self._next("repartition", node)
 
     def _best(self, operator: str, k: int, by: Any, reverse: bool | Sequence[bool], *, largest: bool) -> Self:
@@ -181,4 +182,4 @@ class Rows(Planned):
             raise SpecError(f"{operator}(k) takes k >= 0, not {k}")
         keys = self._expanded(operator, [by])
         flags = for_each(reverse, len(keys), "reverse")
-        return self._next(operator, plan_rows.TopK(self.node, k, keys, flags, largest))
+        return self._next(operator, row_nodes.TopK(self.node, k, keys, flags, largest))

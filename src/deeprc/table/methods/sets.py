@@ -8,10 +8,10 @@ from typing import Self
 import polars as pl
 
 from deeprc.errors import SpecError
-from deeprc.table import plan_rows
 from deeprc.table.methods.aggregates import Aggregates
 from deeprc.table.methods.planned import PlannedT, of_one_communicator
 from deeprc.table.operators.rows import aligned
+from deeprc.table.plan import row_nodes
 from deeprc.table.stage import Execution, Stage
 
 _SIDE, _FIRST, _LAST = "__side__", "__first__", "__last__"
@@ -86,4 +86,4 @@ def concat(tables: Iterable[PlannedT], *, in_order: bool = True) -> PlannedT:
     if not given:
         raise SpecError("concat takes at least one table")
     nodes = tuple(of_one_communicator("concat", given[0], table).node for table in given)
-    return given[0]._next("concat", plan_rows.Concat(nodes, in_order))
+    return given[0]._next("concat", row_nodes.Concat(nodes, in_order))

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from deeprc.table.decompose import Decomposed, decompose
-from deeprc.table.exchange import gather, together
-from deeprc.table.expressions import (
+from deeprc.table.exchange.exchange import gather, together
+from deeprc.table.operators.selection import quantile
+from deeprc.table.operators.shuffle import shuffle
+from deeprc.table.partial.decompose import Decomposed, decompose
+from deeprc.table.plan.expressions import (
     Tree,
     dtype_of,
     from_tree,
@@ -27,11 +29,9 @@ from deeprc.table.expressions import (
     splits,
     tree,
 )
-from deeprc.table.operators.selection import quantile
-from deeprc.table.operators.shuffle import shuffle
-from deeprc.table.plan import Select, Source
+from deeprc.table.plan.lowering import of_other_rows
+from deeprc.table.plan.nodes import Select, Source
 from deeprc.table.stage import Execution, Stage, compute
-from deeprc.table.windows import of_other_rows
 
 _VALUE = "__value__"
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from deeprc.table.exchange import concat, replicate
-from deeprc.table.expressions import from_tree, tree
+from deeprc.table.exchange.exchange import concat, replicate
 from deeprc.table.operators.shuffle import ROW_NUMBER, numbered
 from deeprc.table.operators.times import sorted_ends
 from deeprc.table.operators.whole import computed
-from deeprc.table.plan_windows import Interpolated
+from deeprc.table.plan.expressions import from_tree, tree
+from deeprc.table.plan.window_nodes import Interpolated
 from deeprc.table.stage import Execution, Stage
 
 _RANK = "__rank__"

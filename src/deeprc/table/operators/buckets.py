@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from deeprc.table.engines import current
-from deeprc.table.exchange import concat
-from deeprc.table.partition import ranks_by_key
-from deeprc.table.plan import Join
+from deeprc.table.exchange.exchange import concat
+from deeprc.table.exchange.partition import ranks_by_key
+from deeprc.table.plan.nodes import Join
 
 BUCKET_ROWS = 1 << 17  # Of the right side: with its keys and places, a hash table of about 3 MiB.
 FEWEST_BUCKETS = 8  # With less, bringing the rows together costs as much as it saves.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 
-from deeprc.table.decompose import Decomposed, decompose
-from deeprc.table.expressions import is_row_wise, reads_by_selector, root_columns, tree
 from deeprc.table.operators.shuffle import ROW_NUMBER, numbered, shrinks, shuffle
 from deeprc.table.operators.sort import sort_rows
 from deeprc.table.operators.whole import run_whole
-from deeprc.table.placement import key_columns, matching_keys
-from deeprc.table.plan import GroupBy
+from deeprc.table.partial.decompose import Decomposed, decompose
+from deeprc.table.plan.expressions import is_row_wise, reads_by_selector, root_columns, tree
+from deeprc.table.plan.nodes import GroupBy
+from deeprc.table.plan.placement import key_columns, matching_keys
 from deeprc.table.stage import Execution, Stage
 
 

@@ -7,8 +7,7 @@ from itertools import chain
 
 import polars as pl
 
-from deeprc.table.exchange import concat, exchange, replicate, together
-from deeprc.table.expressions import is_row_wise, plain_column, root_columns
+from deeprc.table.exchange.exchange import concat, exchange, replicate, together
 from deeprc.table.operators.buckets import ROUND_ROWS, bucket_count, in_buckets, joined, joined_buckets
 from deeprc.table.operators.shuffle import shuffle, shuffle_in_rounds
 from deeprc.table.operators.skew import (
@@ -20,8 +19,9 @@ from deeprc.table.operators.skew import (
     sample_keys,
 )
 from deeprc.table.operators.whole import run_whole
-from deeprc.table.placement import Placement, key_columns, matching_keys
-from deeprc.table.plan import Join
+from deeprc.table.plan.expressions import is_row_wise, plain_column, root_columns
+from deeprc.table.plan.nodes import Join
+from deeprc.table.plan.placement import Placement, key_columns, matching_keys
 from deeprc.table.stage import Execution, Stage
 
 BROADCAST_BYTES = 16 << 20  # A right side of at most this size on all ranks together goes to all of them.

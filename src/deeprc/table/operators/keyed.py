@@ -5,11 +5,11 @@ from __future__ import annotations
 import polars as pl
 
 from deeprc.errors import DataError
-from deeprc.table.exchange import exchange, replicate, together
+from deeprc.table.exchange.exchange import exchange, replicate, together
 from deeprc.table.operators.shuffle import shuffle
 from deeprc.table.operators.whole import run_whole
-from deeprc.table.placement import matching_keys
-from deeprc.table.plan_rows import JoinAsof, Keyed
+from deeprc.table.plan.placement import matching_keys
+from deeprc.table.plan.row_nodes import JoinAsof, Keyed
 from deeprc.table.stage import Execution, Stage
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from deeprc.table.exchange import exchange, replicate
-from deeprc.table.expressions import from_tree, tree
+from deeprc.table.exchange.exchange import exchange, replicate
 from deeprc.table.operators.shuffle import ROW_NUMBER, numbered
 from deeprc.table.operators.sort import sort_rows
-from deeprc.table.plan_windows import Numbered, Ranked
+from deeprc.table.plan.expressions import from_tree, tree
+from deeprc.table.plan.window_nodes import Numbered, Ranked
 from deeprc.table.stage import Execution, Stage
 
 _VALUE, _PLACE, _RUN, _FIRST, _LAST = "__value__", "__place__", "__run__", "__first__", "__last__"

@@ -9,13 +9,13 @@ from itertools import accumulate, pairwise
 import polars as pl
 
 from deeprc.errors import DataError
-from deeprc.table.exchange import concat, exchange, gather, together
-from deeprc.table.expressions import is_row_wise, reads_by_selector, tree
+from deeprc.table.exchange.exchange import concat, exchange, gather, together
 from deeprc.table.operators.shuffle import ROW_NUMBER, numbered, shuffle
 from deeprc.table.operators.sort import sort_rows
 from deeprc.table.operators.whole import even_counts, run_whole
-from deeprc.table.placement import key_columns, matching_keys
-from deeprc.table.plan_rows import (
+from deeprc.table.plan.expressions import is_row_wise, reads_by_selector, tree
+from deeprc.table.plan.placement import key_columns, matching_keys
+from deeprc.table.plan.row_nodes import (
     Concat,
     MapPart,
     Permute,

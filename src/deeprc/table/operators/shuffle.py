@@ -8,12 +8,12 @@ from math import isqrt
 
 import polars as pl
 
-from deeprc.table.exchange import concat, exchange_in_rounds, together
-from deeprc.table.partition import ranks_by_key, split
-from deeprc.table.placement import key_columns
-from deeprc.table.plan import Node
+from deeprc.table.exchange.exchange import concat, exchange_in_rounds, together
+from deeprc.table.exchange.partition import ranks_by_key, split
+from deeprc.table.files.statistics import groups_of_all
+from deeprc.table.plan.nodes import Node
+from deeprc.table.plan.placement import key_columns
 from deeprc.table.stage import Execution, Stage, compute
-from deeprc.table.statistics import groups_of_all
 
 _SAMPLE_ROWS = 8192
 _SEED = 0

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from deeprc.communicator import Communicator
-from deeprc.table.expressions import plain_column
+from deeprc.table.exchange.partition import key_hashes, split
 from deeprc.table.operators.skew_warning import Shares, warn_of_heavy_keys
-from deeprc.table.partition import key_hashes, split
-from deeprc.table.plan import Join
+from deeprc.table.plan.expressions import plain_column
+from deeprc.table.plan.nodes import Join
 
 LEAST_ROWS = 100_000  # Of both sides, on all ranks together: fewer are joined before skew costs anything.
 _SAMPLES_PER_RANK = 1024

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from deeprc import journal
 from deeprc.communicator import Communicator
-from deeprc.table.plan import Join
+from deeprc.table.plan.nodes import Join
 
 if TYPE_CHECKING:
     from deeprc.table.operators.skew import Sample

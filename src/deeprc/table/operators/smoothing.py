@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from deeprc.table.expressions import from_tree, tree
-from deeprc.table.plan_windows import Smoothed
+from deeprc.table.plan.expressions import from_tree, tree
+from deeprc.table.plan.window_nodes import Smoothed
 from deeprc.table.stage import Execution, Stage
 
 Floats = NDArray[np.float64]

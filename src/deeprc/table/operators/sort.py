@@ -16,12 +16,12 @@ from itertools import pairwise
 
 import polars as pl
 
-from deeprc.table.exchange import exchange, replicate, together
-from deeprc.table.expressions import is_row_wise, reads_by_selector, tree
+from deeprc.table.exchange.exchange import exchange, replicate, together
+from deeprc.table.exchange.partition import split
 from deeprc.table.operators.sort_ranges import MOST_RANKS, key_of, range_of, sampled_rows
 from deeprc.table.operators.whole import run_whole
-from deeprc.table.partition import split
-from deeprc.table.plan import Sort
+from deeprc.table.plan.expressions import is_row_wise, reads_by_selector, tree
+from deeprc.table.plan.nodes import Sort
 from deeprc.table.stage import Execution, Stage, compute
 
 _SAMPLES_PER_RANK = 128

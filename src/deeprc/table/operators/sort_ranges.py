@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from deeprc.table.expressions import plain_column
+from deeprc.table.plan.expressions import plain_column
 
 MOST_RANKS = 8  # For each rank but one, every row is compared once.
 _SAMPLES_PER_RANK = 1024

@@ -8,11 +8,11 @@ from itertools import accumulate
 
 import polars as pl
 
-from deeprc.table.exchange import exchange, replicate, together
-from deeprc.table.expressions import from_tree, tree
+from deeprc.table.exchange.exchange import exchange, replicate, together
 from deeprc.table.operators.whole import computed, run_whole
-from deeprc.table.plan import Node
-from deeprc.table.plan_windows import InTime, TimeWindows
+from deeprc.table.plan.expressions import from_tree, tree
+from deeprc.table.plan.nodes import Node
+from deeprc.table.plan.window_nodes import InTime, TimeWindows
 from deeprc.table.stage import Execution, Stage, compute
 
 _TIME, _RANK, _LOWER = "__time__", "__rank__", "_lower_boundary"

@@ -9,8 +9,8 @@ import polars as pl
 from deeprc.table.operators.shuffle import ROW_NUMBER, numbered, shrinks, shuffle
 from deeprc.table.operators.sort import sort_rows
 from deeprc.table.operators.whole import run_whole
-from deeprc.table.placement import key_columns, matching_keys
-from deeprc.table.plan import Unique
+from deeprc.table.plan.nodes import Unique
+from deeprc.table.plan.placement import key_columns, matching_keys
 from deeprc.table.stage import Execution, Stage
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from deeprc.table.expressions import from_tree, tree
 from deeprc.table.operators.times import sorted_ends
 from deeprc.table.operators.whole import computed
-from deeprc.table.plan_windows import WeightedInTime
+from deeprc.table.plan.expressions import from_tree, tree
+from deeprc.table.plan.window_nodes import WeightedInTime
 from deeprc.table.stage import Execution, Stage
 
 _VALUE, _BY = "__value__", "__by__"

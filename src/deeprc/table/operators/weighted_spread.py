@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from deeprc.table.expressions import from_tree, tree
 from deeprc.table.operators.smoothing import Floats, alone
-from deeprc.table.plan_windows import WeightedSpread
+from deeprc.table.plan.expressions import from_tree, tree
+from deeprc.table.plan.window_nodes import WeightedSpread
 from deeprc.table.stage import Execution, Stage
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from deeprc.table.exchange import gather, scatter, together
-from deeprc.table.expressions import is_scalar, root_columns
+from deeprc.table.exchange.exchange import gather, scatter, together
 from deeprc.table.operators.aggregate import aggregate
-from deeprc.table.placement import after_step
-from deeprc.table.plan import Filter, Node, Select, Step, WithColumns
+from deeprc.table.plan.expressions import is_scalar, root_columns
+from deeprc.table.plan.nodes import Filter, Node, Select, Step, WithColumns
+from deeprc.table.plan.placement import after_step
 from deeprc.table.stage import Execution, Stage, compute
 
 _KEEP = "__keep__"

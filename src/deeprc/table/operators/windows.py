@@ -7,13 +7,13 @@ from itertools import accumulate, pairwise
 
 import polars as pl
 
-from deeprc.table.exchange import concat, exchange, replicate
-from deeprc.table.expressions import from_tree, kind, root_columns, tree
+from deeprc.table.exchange.exchange import concat, exchange, replicate
 from deeprc.table.operators.aggregate import aggregate
 from deeprc.table.operators.shuffle import ROW_NUMBER, numbered, shuffle
-from deeprc.table.placement import matching_keys
-from deeprc.table.plan import Select
-from deeprc.table.plan_windows import Around, ByKey, Carried, Nearby, Scalars
+from deeprc.table.plan.expressions import from_tree, kind, root_columns, tree
+from deeprc.table.plan.nodes import Select
+from deeprc.table.plan.placement import matching_keys
+from deeprc.table.plan.window_nodes import Around, ByKey, Carried, Nearby, Scalars
 from deeprc.table.stage import Execution, Stage, compute
 
 _VALUES = "__values__"

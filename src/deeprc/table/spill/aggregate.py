@@ -7,9 +7,11 @@ from typing import Literal
 
 import polars as pl
 
-from deeprc.table.decompose import Decomposed, decompose
-from deeprc.table.exchange import concat, gather, replicate, together
-from deeprc.table.expressions import (
+from deeprc.table.exchange.exchange import concat, gather, replicate, together
+from deeprc.table.operators.aggregate import quantile_of
+from deeprc.table.operators.selection import PLACES
+from deeprc.table.partial.decompose import Decomposed, decompose
+from deeprc.table.plan.expressions import (
     Tree,
     dtype_of,
     from_tree,
@@ -20,10 +22,8 @@ from deeprc.table.expressions import (
     splits,
     tree,
 )
-from deeprc.table.operators.aggregate import quantile_of
-from deeprc.table.operators.selection import PLACES
-from deeprc.table.plan import Filter, Select, Sort, Source, Unique
-from deeprc.table.plan_windows import Scalars
+from deeprc.table.plan.nodes import Filter, Select, Sort, Source, Unique
+from deeprc.table.plan.window_nodes import Scalars
 from deeprc.table.spill.context import Numbered, Spilling
 from deeprc.table.spill.pieces import Pieces
 

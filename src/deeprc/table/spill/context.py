@@ -11,15 +11,15 @@ from pathlib import Path
 import polars as pl
 
 from deeprc.communicator import Communicator
-from deeprc.table.exchange import together
+from deeprc.table.exchange.exchange import together
+from deeprc.table.files.statistics import Estimate, widths
 from deeprc.table.operators.shuffle import ROW_NUMBER
-from deeprc.table.placement import Placement
-from deeprc.table.plan import Node, Source
+from deeprc.table.plan.nodes import Node, Source
+from deeprc.table.plan.placement import Placement
 from deeprc.table.spill.file import SpillFile
 from deeprc.table.spill.memory import Room
 from deeprc.table.spill.pieces import Kept, Pieces, keep, of_frames
 from deeprc.table.spill.rounds import Buckets, Route, exchange_in_rounds, sort_into_buckets
-from deeprc.table.statistics import Estimate, widths
 from deeprc.workspace import new_spill_folder
 
 _MOST_BUCKETS = 256

@@ -11,15 +11,16 @@ from typing import Any
 import polars as pl
 
 from deeprc.communicator import Communicator
-from deeprc.table.estimate import Estimates
-from deeprc.table.exchange import together
-from deeprc.table.expressions import is_scalar
+from deeprc.table.exchange.exchange import together
 from deeprc.table.operators.group_by import groups_locally
 from deeprc.table.operators.join import joins_locally
 from deeprc.table.operators.sort import sorts_locally
-from deeprc.table.placement import after_step
-from deeprc.table.plan import GroupBy, Head, Join, Node, Select, Sort, Source, Step, Unique
-from deeprc.table.plan_rows import (
+from deeprc.table.optimise.pushdown import uses
+from deeprc.table.plan.estimate import Estimates
+from deeprc.table.plan.expressions import is_scalar
+from deeprc.table.plan.nodes import GroupBy, Head, Join, Node, Select, Sort, Source, Step, Unique
+from deeprc.table.plan.placement import after_step
+from deeprc.table.plan.row_nodes import (
     Concat,
     JoinAsof,
     Keyed,
@@ -33,8 +34,7 @@ from deeprc.table.plan_rows import (
     TopK,
     with_inputs,
 )
-from deeprc.table.plan_windows import ByKey, Carried, Nearby, Numbered, Scalars
-from deeprc.table.pushdown import uses
+from deeprc.table.plan.window_nodes import ByKey, Carried, Nearby, Numbered, Scalars
 from deeprc.table.spill import aggregate, groups, memory, order, ordered, rows, windows
 from deeprc.table.spill.context import Spilling, StoredSource
 from deeprc.table.spill.file import scratch_error

@@ -12,7 +12,7 @@ import polars as pl
 
 from deeprc.communicator import Buffer
 from deeprc.errors import DataError
-from deeprc.table.encoding import decode, encode
+from deeprc.table.exchange.encoding import decode, encode
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from deeprc.table.exchange import concat
-from deeprc.table.partition import key_hashes, split
+from deeprc.table.exchange.exchange import concat
+from deeprc.table.exchange.partition import key_hashes, split
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.file import Segment
 from deeprc.table.spill.rounds import Buckets

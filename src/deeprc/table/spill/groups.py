@@ -9,12 +9,12 @@ from itertools import chain
 import polars as pl
 
 from deeprc import journal
-from deeprc.table.exchange import together
+from deeprc.table.exchange.exchange import together
+from deeprc.table.exchange.partition import key_hashes
 from deeprc.table.operators.group_by import taken_apart
-from deeprc.table.partition import key_hashes
-from deeprc.table.placement import key_columns, matching_keys
-from deeprc.table.plan import GroupBy, Node, Unique
-from deeprc.table.plan_rows import JoinAsof, Keyed
+from deeprc.table.plan.nodes import GroupBy, Node, Unique
+from deeprc.table.plan.placement import key_columns, matching_keys
+from deeprc.table.plan.row_nodes import JoinAsof, Keyed
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.grace import Bucket, Side, divided
 from deeprc.table.spill.pieces import Pieces, of_frames

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from deeprc.table.exchange import concat, replicate
+from deeprc.table.exchange.exchange import concat, replicate
 from deeprc.table.operators import join as in_memory
 from deeprc.table.operators.skew import matched, preserved
-from deeprc.table.placement import matching_keys
-from deeprc.table.plan import Join
+from deeprc.table.plan.nodes import Join
+from deeprc.table.plan.placement import matching_keys
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.grace import Bucket, Side, divided
 from deeprc.table.spill.join_routes import NO_HEAVY_KEYS, Routing, heavy_keys, warn_and_count_nulls

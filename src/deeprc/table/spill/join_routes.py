@@ -11,7 +11,8 @@ from typing import NamedTuple
 import polars as pl
 
 from deeprc.communicator import Communicator
-from deeprc.table.exchange import together
+from deeprc.table.exchange.exchange import together
+from deeprc.table.exchange.partition import key_hashes
 from deeprc.table.operators.skew import (
     Sample,
     Spread,
@@ -21,8 +22,7 @@ from deeprc.table.operators.skew import (
     sample_keys,
 )
 from deeprc.table.operators.skew_warning import Shares, warn_of_heavy_keys
-from deeprc.table.partition import key_hashes
-from deeprc.table.plan import Join
+from deeprc.table.plan.nodes import Join
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.pieces import Pieces, of_frames
 from deeprc.table.spill.rounds import Parcel, Route

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from deeprc.table.exchange import concat, replicate
+from deeprc.table.exchange.exchange import concat, replicate
 from deeprc.table.operators.sort import Order, chosen_splitters
-from deeprc.table.plan import Sort
+from deeprc.table.plan.nodes import Sort
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.grace import Side
 from deeprc.table.spill.memory import Room

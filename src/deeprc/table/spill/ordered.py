@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from deeprc.table.exchange import concat, gather, together
-from deeprc.table.expressions import is_row_wise, reads_by_selector, tree
+from deeprc.table.exchange.exchange import concat, gather, together
+from deeprc.table.files.statistics import widths
 from deeprc.table.operators.shuffle import ROW_NUMBER
-from deeprc.table.plan import Drop, GroupBy, Head, Node, Select, Sort, Source, Unique
-from deeprc.table.plan_rows import Permute, Reverse, TopK
+from deeprc.table.plan.expressions import is_row_wise, reads_by_selector, tree
+from deeprc.table.plan.nodes import Drop, GroupBy, Head, Node, Select, Sort, Source, Unique
+from deeprc.table.plan.row_nodes import Permute, Reverse, TopK
 from deeprc.table.spill.context import Spilling, unread
 from deeprc.table.spill.groups import of_keys
 from deeprc.table.spill.pieces import Pieces
-from deeprc.table.statistics import widths
 
 _HASH = "__hash__"
 

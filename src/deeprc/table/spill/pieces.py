@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from deeprc.table.encoding import decode, encode
-from deeprc.table.exchange import concat
-from deeprc.table.placement import Placement
+from deeprc.table.exchange.encoding import decode, encode
+from deeprc.table.exchange.exchange import concat
+from deeprc.table.plan.placement import Placement
 from deeprc.table.spill.file import SpillFile
 from deeprc.table.spill.memory import Room
 

@@ -13,9 +13,9 @@ import polars as pl
 from deeprc import journal
 from deeprc.communicator import Buffer, Communicator
 from deeprc.errors import DataError
-from deeprc.table.encoding import encode
-from deeprc.table.exchange import together
-from deeprc.table.partition import key_hashes, split
+from deeprc.table.exchange.encoding import encode
+from deeprc.table.exchange.exchange import together
+from deeprc.table.exchange.partition import key_hashes, split
 from deeprc.table.spill.file import Segment, SpillFile
 
 

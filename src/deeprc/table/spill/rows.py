@@ -9,9 +9,9 @@ import polars as pl
 
 from deeprc.errors import DataError
 from deeprc.table.operators.whole import even_counts
-from deeprc.table.placement import key_columns, matching_keys
-from deeprc.table.plan import Head
-from deeprc.table.plan_rows import Concat, Repartition, RowIndex, ShuffleByKey, Slice
+from deeprc.table.plan.nodes import Head
+from deeprc.table.plan.placement import key_columns, matching_keys
+from deeprc.table.plan.row_nodes import Concat, Repartition, RowIndex, ShuffleByKey, Slice
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.pieces import Kept, Pieces, batches_of, of_frames
 from deeprc.table.spill.rounds import Parcel, by_hash

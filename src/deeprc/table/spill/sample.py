@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from deeprc.errors import DataError
-from deeprc.table.exchange import exchange
+from deeprc.table.exchange.exchange import exchange
 from deeprc.table.operators.shuffle import ROW_NUMBER
-from deeprc.table.plan_rows import Sample
+from deeprc.table.plan.row_nodes import Sample
 from deeprc.table.spill.context import Numbered, Spilling
 from deeprc.table.spill.pieces import Pieces, of_frames
 

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from deeprc.table.exchange import concat, exchange, replicate, together
+from deeprc.table.exchange.exchange import concat, exchange, replicate, together
+from deeprc.table.exchange.partition import split
+from deeprc.table.files.statistics import widths
 from deeprc.table.operators.shuffle import ROW_NUMBER
 from deeprc.table.operators.windows import Carry, between, read_columns
-from deeprc.table.partition import split
-from deeprc.table.placement import matching_keys
-from deeprc.table.plan_windows import Around, ByKey, Carried, Nearby, Numbered
+from deeprc.table.plan.placement import matching_keys
+from deeprc.table.plan.window_nodes import Around, ByKey, Carried, Nearby, Numbered
 from deeprc.table.spill import context
 from deeprc.table.spill.context import Spilling
 from deeprc.table.spill.grace import Side
 from deeprc.table.spill.groups import of_keys
 from deeprc.table.spill.pieces import Pieces, of_frames
 from deeprc.table.spill.rounds import Parcel, Route
-from deeprc.table.statistics import widths
 
 _MOST_RANGES = 256
 

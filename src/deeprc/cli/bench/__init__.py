@@ -1,0 +1,1 @@
+"""`deeprc bench`: each measurement in a file of its own."""

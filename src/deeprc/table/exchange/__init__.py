@@ -1,0 +1,1 @@
+"""The exchange: rows from every rank to every other, as Arrow buffers."""
