@@ -37,7 +37,8 @@ def answer_on_ranks(comm: rc.Communicator, orders: dict[str, Any]) -> list[dict[
         parts = comm.all_gather(describe_frame(part))
         return sum(rows for rows, _ in parts), {name: sum(sums[name] for _, sums in parts) for name in parts[0][1]}
 
-    engine = {"load": load, "describe": describe, "QUESTIONS": {name: asked(plan) for name, plan in PLANS.items()}}
+    questions = {name: asked(plan) for name, plan in PLANS.items()}
+    engine = {"load": load, "describe": describe, "meet": comm.barrier, "QUESTIONS": questions}
     everyone = comm.all_gather(ask(engine, orders))
     return [_of_all_ranks(answers) for answers in zip(*everyone, strict=True)]
 
