@@ -53,8 +53,9 @@ def test_what_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "on_endless.py").write_text(script + "describe = lambda answer: (1, {})\n")
     shutil.copy(SCRIPTS / "measure.py", tmp_path)
     monkeypatch.setattr("deeprc.cli.bench.tables_engines.SCRIPTS", tmp_path)
-    asked = Variant("endless", "endless", 1)
-    quick, endless = measure(asked, Path(sys.executable), {"t": "file"}, {}, ("quick", "endless"), 3)
+    (tmp_path / "rows").write_bytes(b"row")
+    asked, tables = Variant("endless", "endless", 1), {"t": str(tmp_path / "rows")}
+    quick, endless = measure(asked, Path(sys.executable), tables, {}, ("quick", "endless"), 3)
     assert quick["seconds"] < 3 and endless["failed"] == "more than 3 s"
 
 

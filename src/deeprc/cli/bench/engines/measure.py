@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_TOUCHED_BYTES = 3 << 30
+_MOST_TOUCHED_BYTES = 3 << 30
 _MADV_POPULATE_WRITE = 23  # Linux 5.14; mmap has no name for it.
 
 
@@ -41,7 +41,7 @@ def ask(
         except Exception as error:
             failed[question] = f"{type(error).__name__}: {str(error)[:300]}"
     tables = engine["load"](orders["tables"], orders["cores"])
-    share = _TOUCHED_BYTES // (orders.get("ranks") or 1)
+    share = min(_MOST_TOUCHED_BYTES, 10 * _size(orders["tables"])) // (orders.get("ranks") or 1)
     answers = []
     for question in orders["questions"]:
         known = {"question": question, "failed": failed[question]} if question in failed else None
@@ -58,6 +58,10 @@ def _asked(engine: dict[str, Any], question: str, tables: Any, share: int) -> di
     ended = time.monotonic()
     rows, sums = engine["describe"](answer)
     return {"question": question, "began": began, "ended": ended, "rows": rows, "sums": sums}
+
+
+def _size(tables: dict[str, str]) -> int:
+    return sum(Path(file).stat().st_size for file in tables.values())
 
 
 def touch(num_bytes: int) -> None:
