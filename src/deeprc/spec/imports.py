@@ -1,4 +1,4 @@
-"""Declarations a function can carry: what to import ahead, what to check before work starts, what it writes."""
+"""Declarations a function can carry: what to import ahead and check before, which folders it reads, what it writes."""
 
 from __future__ import annotations
 
@@ -47,6 +47,24 @@ def writes(*parameters: str) -> Callable[[F], F]:
         return function
 
     return declare
+
+
+def reads(*parameters: str) -> Callable[[F], F]:
+    """Declare parameters that name folders which the function reads: the files below are inputs of its task.
+
+    Files, and those that match a pattern with `*`, are so anyway; of a folder nobody else knows which way it is used.
+    """
+
+    def declare(function: F) -> F:
+        function.__deeprc_reads__ = parameters  # type: ignore[attr-defined]
+        return function
+
+    return declare
+
+
+def folders_read(function: Callable[..., Any], known: Mapping[str, Any]) -> list[Any]:
+    """What a call of the function is given for the parameters that name folders to be read."""
+    return [known.get(name) for name in getattr(function, "__deeprc_reads__", ())]
 
 
 def without_written(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

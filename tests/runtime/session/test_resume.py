@@ -17,7 +17,7 @@ import deeprc as rc
 from deeprc.errors import JournalError
 from deeprc.journal import read_run
 from deeprc.runtime.session.code_digest import code_digest, digest_of
-from deeprc.spec.imports import writes
+from deeprc.spec.imports import reads, writes
 from tests.runtime import faults
 
 _STEPS = """
@@ -262,6 +262,47 @@ def test_a_file_that_a_task_writes_is_no_input_of_it(tmp_path: Path) -> None:
             assert session.submit(written, 7, path=str(path)).result(timeout=60) == 7
         assert (path.read_text() != before) == wrote, number
     assert "which it wrote, is gone" in str([*read_run(tmp_path / "3").of_kind("warning")])
+
+
+@reads("files")
+def counted(files: str) -> int:
+    """How many rows a folder's files, or those of a pattern, have."""
+    paths = Path(files).iterdir() if Path(files).is_dir() else Path(files).parent.glob(Path(files).name)
+    return sum(len(path.read_text().splitlines()) for path in paths)
+
+
+def add_a_file(folder: Path) -> str:
+    (folder / "b.csv").write_text("2\n3\n")
+    return "b.csv is new"
+
+
+def change_a_file(folder: Path) -> str:
+    (folder / "a.csv").write_text("1\n2\n")
+    return "a.csv has changed"
+
+
+def lose_a_file(folder: Path) -> str:
+    (folder / "c.csv").unlink()
+    return "c.csv is gone"
+
+
+@pytest.mark.parametrize("named", ["gauges", "gauges/*.csv"])
+@pytest.mark.parametrize("change", [add_a_file, change_a_file, lose_a_file])
+def test_files_of_a_folder_or_a_pattern_are_inputs(tmp_path: Path, named: str, change: Any) -> None:
+    """One that is new, another, or gone makes the task run again, and is named; nothing else does."""
+    folder = tmp_path / "gauges"
+    folder.mkdir()
+    for name in ("a.csv", "c.csv"):
+        (folder / name).write_text("1\n")
+    counts, told = [], ""
+    for number in (1, 2, 3):
+        earlier = {"resume": tmp_path / f"{number - 1}"} if number > 1 else {}
+        told = change(folder) if number == 3 else ""
+        with rc.Session(cores=1, run_dir=tmp_path / f"{number}", keep_results=True, **earlier) as session:  # type: ignore[arg-type]
+            counts.append(session.submit(counted, str(tmp_path / named), name="counts").result(timeout=60))
+    assert [len([*read_run(tmp_path / f"{number}").of_kind("task.reused")]) for number in (1, 2, 3)] == [0, 1, 0]
+    assert counts[0] == counts[1] != counts[2]
+    assert told in str([*read_run(tmp_path / "3").of_kind("warning")])
 
 
 def test_resuming_what_is_no_run_is_refused(tmp_path: Path) -> None:

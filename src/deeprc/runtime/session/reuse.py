@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from deeprc.journal.fingerprints import files_in
+from deeprc.journal.fingerprints import files_below, files_in
 from deeprc.runtime.driver.results import Reused
 from deeprc.runtime.link.packing import unpacked
 from deeprc.runtime.session.checkpoints import Checkpoints
 from deeprc.runtime.session.code_digest import code_digest, digest_of
-from deeprc.spec.imports import without_written, written_files
+from deeprc.spec.imports import folders_read, without_written, written_files
 
 _SUFFIX = ".kept"
 
@@ -78,7 +78,8 @@ class Reuse:
         """
         code, values, shape = code_digest(function), digest_of(arguments), digest_of(ranks)
         args, kwargs, known = arguments
-        files = sorted(set(files_in([args, without_written(function, kwargs), without_written(function, known)])))
+        named = [args, without_written(function, kwargs), without_written(function, known)]
+        files = sorted({*files_in(named), *files_below(folders_read(function, known))})
 
         def make() -> Key:
             inputs = {str(path): self._file_digest(path) for path in files}
@@ -192,13 +193,16 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
         "function": "its function's code has changed",
         "arguments": "its arguments have changed",
         "ranks": "the number or kind of its ranks has changed",
-        "inputs": "an input file has changed",
+        "inputs": "its input files have changed",
         "needs": "what it needs has changed",
     }
     changed = next((part for part in words if old.get(part) != new[part]), None)
     if changed == "inputs":
-        paths = [path for path, digest in new["inputs"].items() if old["inputs"].get(path) != digest]
-        return f"input {paths[0]} has changed" if paths else words[changed]
+        # Of files found by a pattern, or in a folder, there may be more now, or fewer.
+        before, now = old.get("inputs", {}), new["inputs"]
+        path = next(path for path in sorted({*before, *now}) if before.get(path) != now.get(path))
+        how = "has changed" if path in before and path in now else "is new" if path in now else "is gone"
+        return f"input {path} {how}"
     return words[changed] if changed else None
 
 

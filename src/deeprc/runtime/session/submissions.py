@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from deeprc.journal.fingerprints import fingerprint_inputs
+from deeprc.journal.fingerprints import files_below, files_in, fingerprint_inputs
 from deeprc.runtime.driver.driver import Driver
 from deeprc.runtime.driver.future import Future
 from deeprc.runtime.driver.scheduler import Demand
@@ -18,7 +19,7 @@ from deeprc.runtime.session.prepared import Preparations, Prepared
 from deeprc.runtime.session.reuse import Reuse
 from deeprc.runtime.session.task_names import TaskNames
 from deeprc.spec.engine import PARAMETER, check_engine_argument, check_engine_call
-from deeprc.spec.imports import known_arguments, without_written
+from deeprc.spec.imports import folders_read, known_arguments, without_written
 from deeprc.spec.task import Resources, TaskSpec
 
 # Arguments of these kinds name no input file.
@@ -148,7 +149,8 @@ class Submissions:
         """Take the fingerprints of files named in the arguments, beside the run."""
         if defaults or not all(type(value) in _NO_FILES for value in (*args, *kwargs.values())):
             known = known_arguments(function, args, kwargs)
-            fingerprint_inputs(task, without_written(function, known), self._fingerprinted, self._driver.record)
+            files = chain(files_in(without_written(function, known)), files_below(folders_read(function, known)))
+            fingerprint_inputs(task, files, self._fingerprinted, self._driver.record)
 
     def _demand(self, resources: Resources) -> Demand:
         demand = _demand(resources)

@@ -17,6 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from deeprc.errors import DataError, valid_values
+from deeprc.spec.imports import reads
 from deeprc.workloads.hydrology.textfiles import (
     ROW,
     calendar_date,
@@ -36,6 +37,7 @@ _HEADER_ROWS = 4
 _RENAMED = {"prcp": "precipitation"}
 
 
+@reads("root")
 def read_camels(root: str | Path, basins: Sequence[str] | None = None, forcing: str = "daymet") -> pl.DataFrame:
     """Read daily forcings and discharge of some or all basins.
 
@@ -69,6 +71,7 @@ def read_camels(root: str | Path, basins: Sequence[str] | None = None, forcing: 
     return pl.concat(frames).sort("basin", "date")
 
 
+@reads("root")
 def read_camels_attributes(
     root: str | Path, basins: Sequence[str] | None = None, tables: Sequence[str] | None = None
 ) -> pl.DataFrame:

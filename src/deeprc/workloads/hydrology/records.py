@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from deeprc.errors import DataError, SpecError, valid_values
-from deeprc.spec.imports import checked_by
+from deeprc.spec.imports import checked_by, reads
 from deeprc.workloads.hydrology.cleaning import CleaningReport, clean_record, record_cleaning
 from deeprc.workloads.hydrology.textfiles import ROW, read_fields, read_text_lines, refuse_rows, to_dates
 
@@ -56,6 +56,7 @@ def _check_columns(arguments: dict[str, Any]) -> None:
 
 
 @checked_by(_check_columns)
+@reads("files")
 def read_records(
     files: Files,
     comm: Communicator,
