@@ -94,10 +94,10 @@ def _by_hash(node: Join, left: Pieces, right: Pieces, run: Spilling) -> Pieces:
             for bucket in divided(Bucket(sides), run):
                 yield from _joined(node, bucket, copied, run)
 
-    # Rows that match nothing are not where their keys hash to.
-    placed = in_memory.keeps_left(node) and not spreads
-    if nulls and preserved(node, left=True) and not left_stays:
-        placed = False
+    # Rows whose keys are null match nothing, and are not where they hash to.
+    stays = left_stays, right_stays
+    apart = any(nulls[side] and preserved(node, left=side == 0) and not stays[side] for side in (0, 1))
+    placed = not spreads and not apart
     return Pieces(node.schema, frames, again=True, placement=in_memory.kept_placement(node, chosen) if placed else None)
 
 

@@ -101,8 +101,8 @@ class Routing:
         self.of_key.update(dict(zip(counts[heavy.name], counts["count"], strict=True)))
 
 
-def warn_and_count_nulls(node: Join, heavy: Heavy, routes: Sequence[Routing], run: Spilling) -> int:
-    """Warn of heavy keys with their counted shares; return how many left rows can match nothing. Collective."""
+def warn_and_count_nulls(node: Join, heavy: Heavy, routes: Sequence[Routing], run: Spilling) -> tuple[int, int]:
+    """Warn of heavy keys with their counted shares; return how many rows of each side can match nothing. Collective."""
     seen = run.comm.all_gather([(side.rows, side.nulls, side.of_key) for side in routes])
     if heavy.samples is not None and (keys := heavy.spread.left | heavy.spread.right):
         totals = [max(1, sum(rank[side][0] for rank in seen)) for side in (0, 1)]
@@ -110,4 +110,5 @@ def warn_and_count_nulls(node: Join, heavy: Heavy, routes: Sequence[Routing], ru
             key: Shares(*(sum(rank[side][2][key] for rank in seen) / totals[side] for side in (0, 1))) for key in keys
         }
         warn_of_heavy_keys(shares, heavy.samples, node, run.comm, counted=True)
-    return sum(rank[0][1] for rank in seen)
+    left, right = (sum(rank[side][1] for rank in seen) for side in (0, 1))
+    return left, right
