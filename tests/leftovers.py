@@ -52,7 +52,7 @@ class Watch:
         self._is_over.set()
         self._looking.join()
         left = self._deeprc_left()
-        files = [str(path) for path in self._folder.iterdir()]
+        files = [str(path) for path in self._folder.iterdir() if f"-{os.getpid()}-" not in path.name]
         others = [*map(_in_words, self._processes()), *files]
         shutil.rmtree(self._folder, ignore_errors=True)
         return left, [each for each in others if each not in left]
@@ -60,7 +60,9 @@ class Watch:
     def _deeprc_left(self) -> list[str]:
         processes = [_in_words(process) for process in self._processes()]
         folders = [str(_SHARED_MEMORY / name) for name in sorted(self._ours) if (_SHARED_MEMORY / name).exists()]
-        files = [str(path) for path in self._folder.glob("deeprc-*")]
+        # Those of this process go when it ends, which is still to come.
+        temporary = set(self._folder.glob("deeprc-*")) - set(self._folder.glob(f"deeprc-*-{os.getpid()}-*"))
+        files = sorted(map(str, temporary))
         return [*(each for each in processes if "deeprc" in each), *folders, *files]
 
     def _look(self) -> None:

@@ -47,8 +47,8 @@ def scratch() -> Path:
 
 
 def temporary_folder(prefix: str) -> Path:
-    """A new folder in the system's place for temporary files, which goes away with this process."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    """A new folder in the system's place for temporary files, named after this process, with which it goes away."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-"))
     atexit.register(_remove, folder, os.getpid())
     return folder
 
