@@ -20,7 +20,7 @@ import pytest
 _PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "munged")
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 _INSTALL = "apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge"
-_READY_S = 30.0
+_READY_S = 60.0
 NODE_LOST_S = 6
 
 _CONFIGURATION = """\
@@ -107,6 +107,17 @@ class SlurmCluster:
                 logs = "\n".join(log.read_text()[-2000:] for log in sorted(self.folder.glob("*.log")))
                 pytest.fail(f"the nodes did not become idle:\n{self.command('sinfo', '-N', '-l')}\n{logs}")
             time.sleep(0.1)
+
+    def bring_back(self, node: str) -> None:
+        """Until a node that was lost or taken out is up and free; Slurm, too, may take it back, at any moment."""
+        deadline = time.monotonic() + _READY_S
+        while (state := self.command("sinfo", "--noheader", f"--nodes={node}", "--format=%T").strip()) != "idle":
+            assert time.monotonic() < deadline, f"{node} is still {state}"
+            if "down" in state:
+                resume = ("scontrol", "update", f"NodeName={node}", "State=RESUME")
+                subprocess.run(resume, env=self.environment, capture_output=True, timeout=30, check=False)
+            time.sleep(0.2)
+        self.wait_until_idle()
 
     def start_again(self, job: str) -> None:
         """Start a job that has been put back into the queue, and which Slurm would hold there for two minutes."""

@@ -119,8 +119,8 @@ def test_a_run_goes_back_as_often_as_it_may(folder: Path, cluster: SlurmCluster)
 
 @pytest.mark.slow
 def test_a_job_shorter_than_its_run_ends_well(folder: Path, cluster: SlurmCluster) -> None:
-    """A limit of a minute, work for more than that: stopped by the clock, restarted until all is done."""
-    (folder / "count.yaml").write_text(COUNT.format(seconds=0.4))
+    """A limit of a minute, 48 s of work, of which 40 fit: stopped by the clock, restarted until all is done."""
+    (folder / "count.yaml").write_text(COUNT.format(seconds=0.8))
     process = started("run", "count.yaml", *ON_SLURM, "--time", "1m", "--stop-before", "20s")
     wait_until((folder / "kept/job.json").is_file)
     (job,) = cluster.jobs()
@@ -130,7 +130,7 @@ def test_a_job_shorter_than_its_run_ends_well(folder: Path, cluster: SlurmCluste
             start_now(cluster, job)
         return process.poll() is not None
 
-    wait_until(has_ended, 170)
+    wait_until(has_ended, 240)
     output, _ = process.communicate(timeout=10)
     assert process.returncode == 0, output
     assert counted(folder) == list(range(60))

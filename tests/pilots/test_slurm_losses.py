@@ -49,9 +49,7 @@ def mended(cluster: SlurmCluster) -> Iterator[SlurmCluster]:
     cluster.cancel_all()
     if not psutil.pid_exists(int((cluster.folder / "slurmd.node2.pid").read_text())):
         cluster.start_node(2)
-    if "down" in cluster.command("sinfo", "--noheader", "--nodes=node2", "--format=%T"):
-        cluster.command("scontrol", "update", "NodeName=node2", "State=RESUME")
-    cluster.wait_until_idle()
+    cluster.bring_back("node2")
 
 
 def wait_for(path: str) -> str:

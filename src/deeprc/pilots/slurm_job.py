@@ -152,6 +152,11 @@ def follow(job: str, run_directory: Path) -> Iterator[Event | JobState | Job]:
         if (latest := current_directory(run_directory)) != current:
             current, tail = latest, EventTail(latest)
             events += tail.read()
+        if events and (told is None or told.state != "RUNNING"):
+            # It runs, or it ran and ended between two looks: that is told before what it did.
+            told = _where_it_runs(job) or told
+            if told is not None:
+                yield told
         yield from events
         if any(event["kind"] == "run.finished" for event in events):
             pause_s, due = _LOOK_EVERY_S[0], 0.0
@@ -168,15 +173,31 @@ def follow(job: str, run_directory: Path) -> Iterator[Event | JobState | Job]:
         time.sleep(_EVENTS_EVERY_S)
 
 
+def _where_it_runs(job: str) -> JobState | None:
+    """That a job runs whose run is at work; None if Slurm knows no nodes of it."""
+    try:
+        seen = _details(job)
+    except ResourceError:
+        return None
+    return JobState("RUNNING", _on_nodes(seen)) if seen.nodes else None
+
+
+def _details(job: str) -> Job:
+    return parse_job(slurm_says("scontrol", "show", "job", "--details", job))
+
+
+def _on_nodes(job: Job) -> str:
+    return f"on {','.join(node.name for node in job.nodes)}"
+
+
 def _look_at(job: str) -> JobState | Job:
     """The job once it has ended, else how it stands. That Slurm gives no answer just now is told like a state."""
     try:
-        seen = parse_job(slurm_says("scontrol", "show", "job", "--details", job))
+        seen = _details(job)
     except ResourceError as error:
         if "Invalid job id" in str(error):
             return forgotten(job)
         return JobState("state unknown", str(error).splitlines()[0])
     if seen.ended:
         return seen
-    nodes = ",".join(node.name for node in seen.nodes)
-    return JobState(seen.state, f"on {nodes}" if nodes else why_it_waits(seen.reason))
+    return JobState(seen.state, _on_nodes(seen) if seen.nodes else why_it_waits(seen.reason))
