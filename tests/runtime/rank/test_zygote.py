@@ -128,3 +128,30 @@ def test_mpi_ranks_come_out_of_the_zygote_too(session: rc.Session) -> None:
         return parent_command()
 
     assert "deeprc.runtime.rank.zygote" in session.submit(parent, ranks=2, comm="mpi").result(timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("line", "ending"),
+    [("os.kill(os.getpid(), 9)", "was ended by SIGKILL"), ("os._exit(3)", "exited with code 3")],
+    ids=["killed", "exits"],
+)
+def test_a_module_that_ends_its_importer_costs_only_its_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, ending: str
+) -> None:
+    """A library that crashes as it is imported: the error names it and its log, and the node serves other tasks."""
+    # The request for the rank has to be waiting by then.
+    (tmp_path / "crashes.py").write_text(f"import os, time\ntime.sleep(0.5)\n{line}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with rc.Session(cores=1, run_dir=tmp_path / "run") as session:
+        error = session.submit(imports("crashes")(lambda: 5)).exception(timeout=60)
+        assert isinstance(error, RankDiedError)
+        assert f"not started, as the process that imports for it {ending}: see logs/zygote-" in str(error)
+        assert session.submit(len, [1, 2]).result(timeout=60) == 2
+
+
+def test_a_module_that_leaves_at_import_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script without a main guard that ends by sys.exit: the task decides whether it matters."""
+    (tmp_path / "leaves.py").write_text("raise SystemExit(2)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with rc.Session(cores=1, run_dir=tmp_path / "run") as session:
+        assert session.submit(imports("leaves")(lambda: 5)).result(timeout=60) == 5

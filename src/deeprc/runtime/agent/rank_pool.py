@@ -23,6 +23,7 @@ from deeprc.runtime.link.channel import Channel
 from deeprc.runtime.link.loop import Loop
 from deeprc.runtime.link.messages import Profile, RunGang
 from deeprc.runtime.process import shared_folder
+from deeprc.runtime.process.exits import how_it_ended
 from deeprc.workspace import remove_spilled
 
 Record = Callable[..., None]
@@ -283,10 +284,12 @@ class RankPool:
         )
 
     def _zygote_lost(self, zygote: ZygoteProcess, code: int) -> None:
-        if self._zygotes.get(zygote.profile) is zygote:
-            del self._zygotes[zygote.profile]
-            self._record("warning", message=f"the zygote for {zygote.profile} ended with code {code}")
-            for rank in [rank for rank in self._ranks.values() if rank.profile == zygote.profile]:
+        del self._zygotes[zygote.profile]
+        why = f"the process that imports for it {how_it_ended(code)}: see logs/{zygote.log.name}"
+        self._record("warning", message=f"the zygote for {zygote.profile} {how_it_ended(code)}")
+        for rank in [rank for rank in self._ranks.values() if rank.profile == zygote.profile]:
+            if not isinstance(rank.world, PlainWorld):
+                rank.forsaken = why
                 self._on_exit(rank)
                 self._forget(rank)
 

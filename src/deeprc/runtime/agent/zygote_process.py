@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,8 @@ class ZygoteProcess:
         on_message: Callable[[ZygoteProcess, dict[str, Any]], None],
     ) -> None:
         self.profile = profile
+        self.log = log
         self.modules = set(modules)
-        self.started = time.monotonic()
         self.unsafe: str | None = None
         self._loop = loop
         self._on_message = on_message
@@ -107,14 +107,14 @@ class ZygoteProcess:
                 env=rank_environment(profile, node_environment(network, self._shared_memory)),
             )
         theirs.close()
-        self._send(path=sys.path, modules=list(modules), run_directory=str(run_directory))
+        self._send((), path=sys.path, modules=list(modules), run_directory=str(run_directory))
         loop.watch(self._control.fileno(), self._receive)
 
     def add_modules(self, modules: tuple[str, ...]) -> None:
         """Have it import what a new task needs besides; later ranks have it."""
         if new := [module for module in modules if module not in self.modules]:
             self.modules.update(new)
-            self._send(op="import", modules=new)
+            self._send((), op="import", modules=new)
 
     def start_rank(
         self, identifier: int, env: dict[str, str], descriptors: list[int], segments: str | None = None
@@ -123,8 +123,7 @@ class ZygoteProcess:
 
         `segments` is what its MPI world's shared memory is called, should the zygote have to remove it.
         """
-        message = json.dumps({"op": "start", "id": identifier, "env": env, "segments": segments}).encode()
-        socket.send_fds(self._control, [message], descriptors)
+        self._send(descriptors, op="start", id=identifier, env=env, segments=segments)
 
     def close(self) -> None:
         self._loop.unwatch(self._control.fileno())
@@ -138,11 +137,17 @@ class ZygoteProcess:
             self._process.wait()
         shared_folder.remove(self._shared_memory)
 
-    def _send(self, **message: Any) -> None:
-        self._control.send(json.dumps(message).encode())
+    def _send(self, descriptors: Sequence[int], **message: Any) -> None:
+        # It may have ended a moment ago: `_receive` will tell.
+        with contextlib.suppress(ConnectionError):
+            socket.send_fds(self._control, [json.dumps(message).encode()], descriptors)
 
     def _receive(self) -> None:
-        message = self._control.recv(_MAX_MESSAGE_BYTES)
+        try:
+            message = self._control.recv(_MAX_MESSAGE_BYTES)
+        except ConnectionError:
+            # It has ended with requests unread.
+            message = b""
         if message:
             self._on_message(self, json.loads(message))
             return

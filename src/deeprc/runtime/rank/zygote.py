@@ -83,7 +83,7 @@ def import_all(modules: list[str]) -> dict[str, str]:
     for module in modules:
         try:
             importlib.import_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failed[module] = f"{type(error).__name__}: {error}"
     return failed
 
