@@ -13,8 +13,8 @@ from deeprc.journal import read_run
 from deeprc.workspace import scratch_of
 from tests.ranks import run_on_ranks
 from tests.table.budget import run_cases_spilling, spilling
-from tests.table.cases import CASES
 from tests.table.compare import Launch, Result, assert_same, expected
+from tests.table.frame_cases import ALL_CASES as CASES
 
 ALL = (
     *("filter", "select_sum", "select_median", "with_columns_over", "with_columns_cumulative", "head"),
@@ -31,6 +31,7 @@ ALL = (
     *("around_repeats", "around_rolling", "around_filter", "select_index", "fill_null_limit", "sort_shift"),
     *("with_columns_mixed", "select_first", "select_all_sum", "select_literal", "fill_null_mean", "filter_above_mean"),
     *("top_k", "top_k_reverse", "bottom_k", "unique_first_ordered", "unique_last_ordered", "group_udf"),
+    *("around_rank", "share_rank_nan", "agg_computed", "agg_quantiles", "agg_in_rows", "share_times", "share_several"),
 )
 assert set(ALL) <= set(CASES)
 ROWS = 5_000_000

@@ -41,7 +41,7 @@ def aggregate(step: Select, stage: Stage, run: Execution) -> Stage:
     decomposed = decompose(step.exprs, step.input.schema, step.schema, grouped=False)
     if decomposed is not None and step.exprs:
         return _first_on_each_rank(decomposed, step, stage, run)
-    apart = _apart(step)
+    apart = taken_apart(step)
     names = [name for name in step.input.schema if name in root_columns(step.exprs, step.input.schema)]
     frame = run.collect(stage.frame.select(names or step.input.schema.names()[:1]), step)
     values = _values(apart, frame, step, run)
@@ -58,7 +58,7 @@ def _first_on_each_rank(decomposed: Decomposed, step: Select, stage: Stage, run:
 
 
 @dataclass
-class _Apart:
+class Apart:
     """Aggregates by name, and the expressions of the result over their values."""
 
     leaves: dict[str, Tree] = field(default_factory=dict)
@@ -77,9 +77,9 @@ class _Apart:
         return {"Column": name}
 
 
-def _apart(step: Select) -> _Apart:
+def taken_apart(step: Select) -> Apart:
     """The aggregates one by one; an expression that can't be read stays whole."""
-    apart = _Apart()
+    apart = Apart()
     for item in step.exprs:
         node, before = tree(item), dict(apart.leaves)
         readable = not reads_by_selector(node) and not is_abridged(node)
@@ -95,12 +95,12 @@ def _apart(step: Select) -> _Apart:
     return apart
 
 
-def _whole(step: Select) -> _Apart:
+def _whole(step: Select) -> Apart:
     """Every expression as one aggregate, which gives columns of the result's names."""
-    return _Apart({}, [pl.col(name) for name in step.schema])
+    return Apart({}, [pl.col(name) for name in step.schema])
 
 
-def _values(apart: _Apart, frame: pl.DataFrame, step: Select, run: Execution) -> list[pl.Series]:
+def _values(apart: Apart, frame: pl.DataFrame, step: Select, run: Execution) -> list[pl.Series]:
     """The aggregates' values; on rank 0 all of them are right."""
     if not apart.leaves:
         return _on_root(step.exprs, frame, step, run)
@@ -142,14 +142,12 @@ def _collectively(node: Tree, frame: pl.DataFrame, step: Select, run: Execution)
     if found is None or not splits(found[0], schema):
         return None
     values, part, method = found
-    numbers = _as_numbers(from_tree(values), dtype_of(values, schema), dtype_of(node, schema))
+    numbers = as_numbers(from_tree(values), dtype_of(values, schema), dtype_of(node, schema))
     if numbers is None:
         return None
     column = run.collect(frame.lazy().select(numbers.alias(_VALUE)), step).to_series()
     value = quantile(column, part, method, run.comm)
-    if value is None or not dtype_of(node, schema).is_temporal():
-        return pl.Series([value], dtype=dtype_of(node, schema))
-    return pl.Series([int(value)]).cast(dtype_of(node, schema))
+    return as_quantile(value, dtype_of(node, schema))
 
 
 def _of_other_rows(expression: pl.Expr, frame: pl.DataFrame, step: Select, run: Execution) -> pl.Series | None:
@@ -162,13 +160,20 @@ def _of_other_rows(expression: pl.Expr, frame: pl.DataFrame, step: Select, run: 
     return value if run.comm.rank == 0 else value.clear()
 
 
-def _as_numbers(values: pl.Expr, dtype: pl.DataType, result: pl.DataType) -> pl.Expr | None:
+def as_numbers(values: pl.Expr, dtype: pl.DataType, result: pl.DataType) -> pl.Expr | None:
     """The values as numbers, of which Polars finds quantiles; those of times are floats, as they are to Polars."""
     if dtype == pl.Boolean:
         return values.cast(pl.Int8)
     if dtype.is_temporal() and result.is_temporal():
         return values.cast(result).to_physical().cast(pl.Float64)
     return values if dtype.is_numeric() and not dtype.is_decimal() else None
+
+
+def as_quantile(value: float | None, dtype: pl.DataType) -> pl.Series:
+    """The quantile of what `as_numbers` made of values, as a column of one row."""
+    if value is None or not dtype.is_temporal():
+        return pl.Series([value], dtype=dtype)
+    return pl.Series([int(value)]).cast(dtype)
 
 
 def _distinct(values: Tree, frame: pl.DataFrame, step: Select, run: Execution) -> int:

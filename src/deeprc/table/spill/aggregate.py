@@ -8,7 +8,7 @@ from typing import Literal
 import polars as pl
 
 from deeprc.table.exchange.exchange import concat, gather, replicate, together
-from deeprc.table.operators.aggregate import quantile_of
+from deeprc.table.operators.aggregate import as_numbers, as_quantile, quantile_of, taken_apart
 from deeprc.table.operators.selection import PLACES
 from deeprc.table.partial.decompose import Decomposed, decompose
 from deeprc.table.plan.expressions import (
@@ -22,9 +22,10 @@ from deeprc.table.plan.expressions import (
     splits,
     tree,
 )
+from deeprc.table.plan.lowering import of_other_rows
 from deeprc.table.plan.nodes import Filter, Select, Sort, Source, Unique
 from deeprc.table.plan.window_nodes import Scalars
-from deeprc.table.spill.context import Numbered, Spilling
+from deeprc.table.spill.context import Numbered, Spilling, unread
 from deeprc.table.spill.pieces import Pieces
 
 _VALUE = "__value__"
@@ -34,7 +35,8 @@ def is_bounded(node: Select) -> bool:
     """Whether the aggregates can be had without holding a column; of several each may be had in its own way."""
     if not node.exprs or not all(is_scalar(item) for item in node.exprs):
         return False
-    return len(node.exprs) > 1 or _way(node.exprs[0], node.input.schema) is not None
+    leaves = _leaves(node)[0]
+    return len(leaves) > 1 or any(_way(item, node.input.schema) is not None for item in leaves)
 
 
 def select(node: Select, run: Spilling) -> Pieces:
@@ -42,33 +44,43 @@ def select(node: Select, run: Spilling) -> Pieces:
     if _halves(node.exprs, node.input.schema) is not None:
         part = _aggregated(run.pieces(node.input), node.exprs, node, run)
     else:
-        part = _one_by_one(node, run)
+        part = _one_by_one(node, run.numbered(run.pieces(node.input), node.label()), run)
     part = part.select(node.schema.names()) if run.comm.rank == 0 else pl.DataFrame(schema=node.schema)
     return Pieces(node.schema, lambda: iter([part.lazy()]), again=True)
 
 
-def _one_by_one(node: Select, run: Spilling) -> pl.DataFrame:
-    """What begins on batches at once; of all else one after another, since each may hold much."""
-    rows = run.numbered(run.pieces(node.input), node.label())
+def _leaves(node: Select) -> tuple[list[pl.Expr], list[pl.Expr]]:
+    """The aggregates one by one, each of a name, and the result's columns over their values."""
+    apart = taken_apart(node)
+    if not apart.leaves:
+        return list(node.exprs), apart.finals
+    return [from_tree(leaf).alias(name) for name, leaf in apart.leaves.items()], apart.finals
+
+
+def _one_by_one(node: Select | Scalars, rows: Numbered, run: Spilling) -> pl.DataFrame:
+    """The row, on rank 0: what begins on batches at once; of all else one after another, since each may hold much."""
     source = rows.source(node.label())
-    schema = node.input.schema
-    ways = [_way(item, schema) for item in node.exprs]
-    halves = [item for item, way in zip(node.exprs, ways, strict=True) if way == "halves"]
+    leaves, finals = _leaves(Select(source, node.exprs))
+    ways = [_way(item, source.schema) for item in leaves]
+    halves = [item for item, way in zip(leaves, ways, strict=True) if way == "halves"]
     columns = _aggregated(rows.kept.pieces, halves, node, run).get_columns() if halves else []
-    for item, way in zip(node.exprs, ways, strict=True):
+    for item, way in zip(leaves, ways, strict=True):
         if way == "halves":
             continue
         one = Select(source, (item,))
-        if way is None:
-            pieces = run.pieces(one)
-            columns += concat([pieces.empty, *pieces.batches(run.room)]).get_columns()
+        if way == "distinct":
+            columns.append(pl.Series([_distinct(item, source, run)], dtype=one.schema.dtypes()[0]))
+        elif way == "quantile":
+            columns.append(_quantile(item, source, node, run))
         else:
-            value = _distinct(item, source, run) if way == "distinct" else _quantile(item, source, node, run)
-            columns.append(pl.Series(one.schema.names()[0], [value], dtype=one.schema.dtypes()[0]))
-    return pl.DataFrame(columns) if run.comm.rank == 0 else pl.DataFrame()
+            pieces = run.pieces((of_other_rows(one) if way == "rows" else None) or one)
+            columns += concat([pieces.empty, *pieces.batches(run.room)]).get_columns()
+        columns[-1] = columns[-1].alias(one.schema.names()[0])
+    schema = Select(source, node.exprs).schema
+    return pl.DataFrame(schema=schema) if run.comm.rank else pl.DataFrame(columns).select(finals).cast(schema)
 
 
-def _way(item: pl.Expr, schema: pl.Schema) -> Literal["halves", "distinct", "quantile"] | None:
+def _way(item: pl.Expr, schema: pl.Schema) -> Literal["halves", "distinct", "quantile", "rows"] | None:
     if _halves([item], schema) is not None:
         return "halves"
     node = _unnamed(item)
@@ -77,10 +89,18 @@ def _way(item: pl.Expr, schema: pl.Schema) -> Literal["halves", "distinct", "qua
     if kind(node) == "Agg" and kind(node["Agg"]) == "NUnique":
         return "distinct" if splits(node["Agg"]["NUnique"], schema) else None
     found = quantile_of(node)
-    if found is None or not splits(found[0], schema):
-        return None
-    dtype = dtype_of(found[0], schema)
-    return "quantile" if dtype.is_numeric() and not dtype.is_decimal() else None
+    if found is not None and splits(found[0], schema):
+        return None if _numbers_of(found[0], node, schema) is None else "quantile"
+    return "rows" if of_other_rows(Select(_nothing(schema), (item,))) is not None else None
+
+
+def _numbers_of(values: Tree, quantile: Tree, schema: pl.Schema) -> pl.Expr | None:
+    return as_numbers(from_tree(values), dtype_of(values, schema), dtype_of(quantile, schema))
+
+
+def _nothing(schema: pl.Schema) -> Source:
+    """Stands for rows of which only the columns matter."""
+    return Source("no rows", schema, unread)
 
 
 def _unnamed(item: pl.Expr) -> Tree:
@@ -99,12 +119,19 @@ def _distinct(item: pl.Expr, source: Source, run: Spilling) -> int:
     return sum(facts)
 
 
-def _quantile(item: pl.Expr, source: Source, node: Select, run: Spilling) -> float | None:
-    """The values at the one or two places among the sorted ones."""
+def _quantile(item: pl.Expr, source: Source, node: Select | Scalars, run: Spilling) -> pl.Series:
     found = quantile_of(_unnamed(item))
     assert found is not None
     values, part, method = found
-    known = Filter(Select(source, (from_tree(values).alias(_VALUE),)), (pl.col(_VALUE).is_not_null(),))
+    numbers = _numbers_of(values, _unnamed(item), source.schema)
+    assert numbers is not None
+    place = _value_at_part(Select(source, (numbers.alias(_VALUE),)), part, method, node, run)
+    return as_quantile(place, dtype_of(_unnamed(item), source.schema))
+
+
+def _value_at_part(numbers: Select, part: float, method: str, node: Select | Scalars, run: Spilling) -> float | None:
+    """From the values at the one or two places among the sorted ones."""
+    known = Filter(numbers, (pl.col(_VALUE).is_not_null(),))
     rows = run.numbered(run.pieces(Sort(known, (pl.col(_VALUE),), (False,), (False,))), node.label())
     if not sum(rows.heights):
         return None
@@ -131,15 +158,11 @@ def _at(place: int, rows: Numbered) -> float | None:
 
 def scalars(node: Scalars, run: Spilling) -> Pieces:
     """Aggregates in every row."""
-    kept = run.keep(run.pieces(node.input), node.label())
-    values = replicate(_aggregated(kept.pieces, node.exprs, node, run), run.comm, node.label())
+    rows = run.numbered(run.pieces(node.input), node.label())
+    values = replicate(_one_by_one(node, rows, run), run.comm, node.label())
     columns = [pl.lit(value).first().alias(value.name) for value in values]
-    return kept.pieces.map(lambda frame: frame.with_columns(columns), node.schema, kept.pieces.placement)
-
-
-def begins_on_parts(node: Scalars) -> bool:
-    """Whether every aggregate is made of aggregates of parts of the rows."""
-    return _halves(node.exprs, node.input.schema) is not None
+    stored = rows.kept.pieces
+    return stored.map(lambda frame: frame.with_columns(columns), node.schema, stored.placement)
 
 
 def _aggregated(pieces: Pieces, expressions: Sequence[pl.Expr], node: Select | Scalars, run: Spilling) -> pl.DataFrame:

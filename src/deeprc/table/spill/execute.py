@@ -34,13 +34,14 @@ from deeprc.table.plan.row_nodes import (
     TopK,
     with_inputs,
 )
-from deeprc.table.plan.window_nodes import ByKey, Carried, Nearby, Numbered, Scalars
+from deeprc.table.plan.window_nodes import ByKey, Carried, Nearby, Numbered, Ranked, Scalars
 from deeprc.table.spill import aggregate, groups, memory, order, ordered, rows, windows
 from deeprc.table.spill.context import Spilling, StoredSource
 from deeprc.table.spill.file import scratch_error
 from deeprc.table.spill.join import join
 from deeprc.table.spill.memory import Room
 from deeprc.table.spill.pieces import Pieces
+from deeprc.table.spill.ranks import ranked
 from deeprc.table.spill.sample import sample
 from deeprc.table.stage import Execution, Stage
 from deeprc.workspace import memory_budget, new_spill_folder, scratch
@@ -126,7 +127,7 @@ def _unique(node: Unique, run: Spilling) -> Pieces:
 
 _IN_BUCKETS: dict[type[Node], tuple[Callable[[Any, Spilling], Pieces], Callable[[Any], bool]]] = {
     Select: (aggregate.select, aggregate.is_bounded),
-    Scalars: (aggregate.scalars, aggregate.begins_on_parts),
+    Scalars: (aggregate.scalars, lambda node: True),
     Join: (join, lambda node: node.how == "cross" or joins_locally(node)),
     GroupBy: (_group_by, groups_locally),
     Unique: (_unique, lambda node: bool(node.input.schema) and node.subset != ()),
@@ -147,6 +148,7 @@ _IN_BUCKETS: dict[type[Node], tuple[Callable[[Any, Spilling], Pieces], Callable[
     Nearby: (windows.nearby, lambda node: True),
     Carried: (windows.carried, lambda node: True),
     Numbered: (windows.numbers, lambda node: True),
+    Ranked: (ranked, lambda node: True),
 }
 
 

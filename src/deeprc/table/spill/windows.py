@@ -39,22 +39,26 @@ def by_key(node: ByKey, run: Spilling) -> Pieces:
     count = run.buckets_of(rows.bytes_of(needed))
     results = of_keys(read, node.keys, computed, pl.Schema({ROW_NUMBER: pl.Int64(), **added}), node, run, count)
     moves = matching_keys(source.placement, node.keys) is None
-    return beside(rows, results, node, run, moves=moves)
+    return beside(rows, [results], node, run, moves=moves)
 
 
-def beside(rows: context.Numbered, results: Pieces, node: Around, run: Spilling, *, moves: bool = True) -> Pieces:
-    """The rows as they lie, with the columns of `results`, which has the same rows by their numbers in any order."""
+def beside(
+    rows: context.Numbered, results: Sequence[Pieces], node: Around, run: Spilling, *, moves: bool = True
+) -> Pieces:
+    """The rows as they lie, with the columns of `results`, which have the same rows by their numbers in any order."""
     # Of the results a range is sorted at a time, beside a batch of the rows.
-    each = sum(widths(results.schema).values())
+    each = sum(width for result in results for width in widths(result.schema).values())
     rows_each = max(1, int(run.room.bucket / (2 * each)), -(-max(rows.heights) // _MOST_RANGES))
     count = max(1, -(-max(rows.heights) // rows_each))
-    back = run.exchange(results, _by_number(rows.edges, rows_each, count), f"{node.label()} (back)", moves=moves)
+    route = _by_number(rows.edges, rows_each, count)
+    back = [run.exchange(result, route, f"{node.label()} (back)", moves=moves) for result in results]
 
     def frames() -> Iterator[pl.DataFrame]:
         batches = rows.kept.batches()
         left = rows.kept.pieces.empty
         for number in range(count):
-            found = Side(back, number, ()).whole().sort(ROW_NUMBER).drop(ROW_NUMBER)
+            sorted_ = [Side(buckets, number, ()).whole().sort(ROW_NUMBER).drop(ROW_NUMBER) for buckets in back]
+            found = pl.concat(sorted_, how="horizontal")
             while found.height:
                 left = left if left.height else next(batches)
                 some = min(left.height, found.height)
