@@ -9,6 +9,8 @@ from deeprc.errors import DataError
 from deeprc.spec.imports import checked_by
 
 if TYPE_CHECKING:
+    from mpi4py import MPI
+
     from deeprc.communicator import Communicator
 
 
@@ -39,6 +41,14 @@ def anything(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]
 def _even(arguments: dict[str, Any]) -> None:
     if arguments.get("number", 0) % 2:
         raise DataError("number has to be even")
+
+
+def bare(comm, data=1):  # type: ignore[no-untyped-def]
+    return comm.size * data
+
+
+def of_mpi4py(comm: MPI.Comm, data: int) -> int:
+    return data
 
 
 @checked_by(_even)

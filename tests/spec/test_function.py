@@ -97,6 +97,17 @@ def test_the_communicator_is_found_by_its_annotation() -> None:
         communicator_parameter(steps.two)
 
 
+def test_a_bare_comm_is_the_communicator() -> None:
+    """Without an annotation, as in a lambda, the name `comm` is enough; with another one the error says what to write."""
+    assert communicator_parameter(steps.bare) == "comm"
+    assert communicator_parameter(lambda rank, comm: comm) == "comm"
+    assert communicator_parameter(lambda *comm: comm) is None
+    check_call(steps.bare, (2,), {}, Resources(ranks=2))
+    assert communicator_parameter(steps.of_mpi4py) is None
+    with pytest.raises(SpecError, match=r"is missing 'comm'; .* write comm: rc\.Communicator"):
+        check_call(steps.of_mpi4py, (), {"data": 1}, Resources())
+
+
 def test_the_communicator_goes_where_the_function_takes_it() -> None:
     """Arguments by position keep their order around it."""
     assert with_communicator(steps.clean, "C", ("f",), {}) == (("C", "f"), {})

@@ -14,26 +14,28 @@ from deeprc.errors import SpecError, valid_values
 from deeprc.spec.refusal import Problem, Refusal
 from deeprc.spec.task import Resources
 
+USUAL_NAME = "comm"
 _BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def communicator_parameter(function: Callable[..., Any]) -> str | None:
     """The name of the parameter annotated `rc.Communicator` (also as text, also `| None`), or None.
 
+    Where none is, a parameter `comm` without annotation is taken: a lambda has no place for one.
+
     Raises:
-        SpecError: more than one parameter is.
+        SpecError: more than one parameter is annotated so.
     """
-    names = [
-        name
-        for name, parameter in signature_of(function).parameters.items()
-        if _is_communicator(parameter.annotation, function)
-    ]
+    parameters = signature_of(function).parameters
+    names = [name for name, parameter in parameters.items() if _is_communicator(parameter.annotation, function)]
     if len(names) > 1:
         raise SpecError(
             f"{_name(function)} has {len(names)} communicator parameters ({', '.join(names)}); "
             "a task has one communicator: annotate one parameter with it"
         )
-    return names[0] if names else None
+    if names:
+        return names[0]
+    return USUAL_NAME if USUAL_NAME in parameters and _is_bare(parameters[USUAL_NAME]) else None
 
 
 def with_communicator(
@@ -120,7 +122,7 @@ def _rank_problems(function: Callable[..., Any], communicator: str | None, resou
             Problem(
                 ("resources", "ranks"),
                 f"{name} runs on {resources.ranks} ranks and takes no communicator, so every rank would do "
-                "the same: annotate a parameter with rc.Communicator, or say comm: mpi (or gloo) if it finds "
+                "the same: give it a parameter comm: rc.Communicator, or say comm: mpi (or gloo) if it finds "
                 "the other ranks itself",
             )
         )
@@ -163,8 +165,17 @@ def _argument_problems(
         if _required(value) and key not in taken and (key not in kwargs or key not in named)
     ]
     if missing:
-        problems.append(Problem(("function",), f"{name} is missing {', '.join(map(repr, missing))}"))
+        message = f"{name} is missing {', '.join(map(repr, missing))}"
+        if communicator is None and USUAL_NAME in missing:
+            message += "; for the communicator of the task's ranks write comm: rc.Communicator (its .mpi is mpi4py's)"
+        problems.append(Problem(("function",), message))
     return problems
+
+
+def _is_bare(parameter: Parameter) -> bool:
+    """Whether it takes one value and says nothing of its type."""
+    variadic = parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    return parameter.annotation is Parameter.empty and not variadic
 
 
 def _required(parameter: Parameter) -> bool:

@@ -124,8 +124,8 @@ class Session:
     ) -> Future:
         """Run `function(*args, **kwargs)` on `ranks` ranks once every future among the arguments is done.
 
-        A parameter of the function annotated `rc.Communicator` receives the task's private communicator. The
-        result is rank 0's, or one Dataset made of every rank's part.
+        A parameter of the function annotated `rc.Communicator`, or named `comm` without annotation, receives the task's
+        private communicator. The result is rank 0's, or one Dataset made of every rank's part.
 
         Args:
             name: unique in the session; default: the function's name, numbered.
