@@ -98,7 +98,7 @@ def test_the_communicator_is_found_by_its_annotation() -> None:
 
 
 def test_a_bare_comm_is_the_communicator() -> None:
-    """Without an annotation, as in a lambda, the name `comm` is enough; with another one the error says what to write."""
+    """Without an annotation, as in a lambda, the name `comm` is enough; with another the error says what to write."""
     assert communicator_parameter(steps.bare) == "comm"
     assert communicator_parameter(lambda rank, comm: comm) == "comm"
     assert communicator_parameter(lambda *comm: comm) is None

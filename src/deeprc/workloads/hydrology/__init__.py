@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from deeprc.workloads.hydrology.camels import read_camels_attributes as read_camels_attributes
     from deeprc.workloads.hydrology.cleaning import clean_river as clean_river
     from deeprc.workloads.hydrology.cleaning import clean_rivers as clean_rivers
-    from deeprc.workloads.hydrology.evaluation import HydrologyResult as HydrologyResult
-    from deeprc.workloads.hydrology.evaluation import Score as Score
     from deeprc.workloads.hydrology.evaluation import evaluate as evaluate
     from deeprc.workloads.hydrology.metrics import kge as kge
     from deeprc.workloads.hydrology.metrics import nse as nse
@@ -24,13 +22,15 @@ if TYPE_CHECKING:
     from deeprc.workloads.hydrology.records import read_records as read_records
     from deeprc.workloads.hydrology.rivers import read_river as read_river
     from deeprc.workloads.hydrology.rivers import river_files as river_files
+    from deeprc.workloads.hydrology.scores import HydrologyResult as HydrologyResult
+    from deeprc.workloads.hydrology.scores import Score as Score
     from deeprc.workloads.hydrology.setup import Setup as Setup
     from deeprc.workloads.hydrology.train import train_lstm as train_lstm
 
 _HOMES = {
-    "HydrologyResult": "evaluation",
+    "HydrologyResult": "scores",
     "RiverModel": "model",
-    "Score": "evaluation",
+    "Score": "scores",
     "Setup": "setup",
     "clean_river": "cleaning",
     "clean_rivers": "cleaning",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -19,12 +19,12 @@ def persistence(river: pl.DataFrame, target: str, lead_days: int) -> pl.Series:
     return river.select("date").join(before, on="date", how="left")[target].alias("persistence")
 
 
-def climatology(river: pl.DataFrame, target: str, before: date) -> pl.Series:
-    """The season's discharge: the mean over all years up to `before` of the days around each calendar day.
+def climatology(river: pl.DataFrame, training: pl.DataFrame, target: str) -> pl.Series:
+    """The season's discharge on each day of `river`: the mean over all `training` days around the calendar day.
 
     The window is the day of the year and `HALF_WINDOW_DAYS` on either side, through the turn of the year.
     """
-    known = river.filter((pl.col("date") < before) & pl.col(target).is_not_null())
+    known = training.filter(pl.col(target).is_not_null())
     day_of_year = known["date"].dt.ordinal_day().to_numpy() - 1
     sums = np.bincount(day_of_year, weights=known[target].to_numpy(), minlength=366)
     counts = np.bincount(day_of_year, minlength=366)

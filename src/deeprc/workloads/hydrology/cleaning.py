@@ -102,6 +102,8 @@ def clean_river(record: pl.DataFrame) -> tuple[pl.DataFrame, CleaningReport]:
 def clean_record(record: pl.DataFrame, statics: Mapping[str, float]) -> tuple[pl.DataFrame, CleaningReport]:
     """Apply the rules to one river's record: basin, date, discharge [mm/day] or discharge_m3s, and other columns.
 
+    A record without discharge gets a column of nulls.
+
     `statics` are the catchment's attributes; discharge_m3s needs area_km2, and pet, where the record has none, is
     computed from tmean if there is latitude_deg.
 
@@ -112,6 +114,8 @@ def clean_record(record: pl.DataFrame, statics: Mapping[str, float]) -> tuple[pl
     in_units = record.with_columns(fixed.values())
     if "discharge_m3s" in record.columns:
         in_units = in_units.with_columns(discharge_mm_per_day().alias("discharge")).drop("discharge_m3s")
+    if "discharge" not in in_units.columns:
+        in_units = in_units.with_columns(pl.lit(None, pl.Float64).alias("discharge"))
     measured = [name for name in BOUNDS if name in in_units.columns]
     bounded = in_units.with_columns(within_bounds(name) for name in measured)
     daily = every_day(bounded).with_columns(fixed.values())

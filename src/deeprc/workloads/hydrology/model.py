@@ -62,7 +62,7 @@ class RiverModel:
             return cls(
                 str(weights),
                 Setup(**kept["setup"]),
-                Scaling(*({name: tuple(pair) for name, pair in kept["scaling"][part].items()} for part in _SCALINGS)),
+                Scaling.of(kept["scaling"]),
                 {basin: _periods(days) for basin, days in kept["periods"].items()},
                 tuple(Epoch(**epoch) for epoch in kept["epochs"]),
                 kept["best_epoch"],
@@ -86,15 +86,16 @@ class RiverModel:
             basin, date, LSTM; in the target's unit, never negative, sorted by basin and date.
 
         Raises:
-            DataError: a missing column, a river the model was not trained on, or no weights in its file.
+            DataError: a missing column (if `lead_days` is 0, the target may be), no weights in its file, or a river
+                that the model, with a scale by river, was not trained on.
         """
-        frame = checked_frame(data, self.setup)
+        frame = checked_frame(data, self.setup, target_known=self.setup.lead_days > 0)
         network = load_model(self.weights)
         parts = []
         rivers = river_samples(frame, self.scaling, self.setup)
         note_scaled(data, rivers, self.setup)
         for river in rivers:
-            mean, spread = self.scaling.target[river.basin]
+            mean, spread = self.scaling.of_river(river.basin)
             scaled = _simulated(network, river, self.setup.lookback_days)
             discharge = np.maximum(scaled.astype(np.float64) * spread + mean, 0.0)
             dates = river.dates[river.days]
@@ -109,9 +110,6 @@ def _simulated(network: Any, river: RiverSamples, lookback_days: int) -> NDArray
         for start in range(0, len(river.days), PREDICTION_BATCH)
     ]
     return np.concatenate([np.empty((0, 1), np.float32), *batches])[:, 0]
-
-
-_SCALINGS = ("columns", "target")
 
 
 def _periods(days: Mapping[str, str]) -> Periods:

@@ -14,6 +14,7 @@ from deeprc.spec.imports import checked_by, imports, writes
 from deeprc.training.keras import IMPORTS
 from deeprc.workloads.frame_files import check_frame_path, write_frame
 from deeprc.workloads.hydrology.model import RiverModel
+from deeprc.workloads.hydrology.samples import checked_frame
 
 if TYPE_CHECKING:
     from deeprc.bridge import Dataset
@@ -38,7 +39,8 @@ def predict(
 
     A model with `lead_days` reaches that many days past the last observed discharge, one with 0 as far as the weather
     is known. `data` is what the model was trained on, continued: the weather up to the last day wanted, the discharge
-    null where it is not known.
+    null where it is not known. With a shared scale they may be of rivers that it was not trained on, and without
+    `lead_days` of rivers whose discharge was never observed.
 
     Args:
         model: what `train_lstm` gave, or the path of its weights.
@@ -55,7 +57,7 @@ def predict(
     """
     check_frame_path(path)
     model = model if isinstance(model, RiverModel) else RiverModel.open(model)
-    frame = data if isinstance(data, pl.DataFrame) else data.to_polars()
+    frame = checked_frame(data, model.setup, target_known=model.setup.lead_days > 0)
     known = frame.filter(pl.col(model.setup.target).is_not_null()).group_by("basin").agg(last=pl.col("date").max())
     simulated = model.predict(data).join(known, on="basin", how="left")
     ahead = simulated.filter(pl.col("last").is_null() | (pl.col("date") > pl.col("last"))).drop("last")

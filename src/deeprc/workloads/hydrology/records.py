@@ -51,7 +51,12 @@ def _check_columns(arguments: dict[str, Any]) -> None:
     if not {"discharge", "discharge_m3s"} & set(columns):
         raise SpecError(
             "columns: name the discharge, as discharge [mm/day] or as discharge_m3s [m3/s], which needs area_km2 among "
-            "the attributes"
+            "the attributes; or say discharge: None (null in YAML) of rivers without a gauge"
+        )
+    nameless = [name for name, column in columns.items() if column is None and name != "discharge"]
+    if nameless:
+        raise SpecError(
+            f"columns: {', '.join(nameless)} has no column; only discharge may be None, where none was observed"
         )
 
 
@@ -61,7 +66,7 @@ def read_records(
     files: Files,
     comm: Communicator,
     *,
-    columns: Mapping[str, str],
+    columns: Mapping[str, str | None],
     attributes: str | Path | Mapping[str, Mapping[str, float]] | None = None,
     attribute_columns: Mapping[str, str] | None = None,
     date_format: str | None = None,
@@ -77,9 +82,9 @@ def read_records(
     Args:
         files: a folder with a file for each river, named after it; a pattern with `*`; one file; or paths by river.
         columns: the columns to read, our name to the file's. `date`, and `discharge` [mm/day] or `discharge_m3s`
-            [m3/s]; `basin` where files hold several rivers; then what the model is to read: precipitation
-            [mm/day], tmean, tmin, tmax [degC], pet [mm/day], and others under any name. Without `pet` it is
-            computed from `tmean` and the attribute `latitude_deg`.
+            [m3/s], or `discharge` None where none was observed; `basin` where files hold several rivers; then what the
+            model is to read: precipitation [mm/day], tmean, tmin, tmax [degC], pet [mm/day], and others under any
+            name. Without `pet` it is computed from `tmean` and the attribute `latitude_deg`.
         attributes: what does not change, by river: a CSV file with a row for each river, or a mapping.
         attribute_columns: the columns to read from that file, our name to the file's; `basin` is the river's name.
             None: all columns, under their names. `area_km2` turns m3/s into mm/day.
@@ -99,7 +104,13 @@ def read_records(
     from deeprc.table import from_polars
 
     _check_columns({"columns": columns})
-    form = Format(columns, date_format, separator, tuple(missing), encoding)
+    form = Format(
+        {ours: theirs for ours, theirs in columns.items() if theirs is not None},
+        date_format,
+        separator,
+        tuple(missing),
+        encoding,
+    )
     found = files_by_river(files)
     known = _attributes(attributes, attribute_columns, form)
     mine = [

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -27,10 +27,35 @@ class Scaling:
 
     Features and statics have one pair for all rivers. The target has one pair for each river, so that the
     mean squared error of the scaled target is 1 - NSE of the river, and large rivers do not drown small ones.
+    With a shared scale all rivers have one pair, `others` included, which were not trained on; then `weights` of
+    the squared errors do the same for each river (NSE* of Kratzert et al. 2019, doi:10.5194/hess-23-5089-2019).
     """
 
     columns: Mapping[str, tuple[float, float]]
     target: Mapping[str, tuple[float, float]]
+    others: tuple[float, float] | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Scaling:
+        """A scaling from what its file keeps."""
+        columns, target = ({name: tuple(pair) for name, pair in kept[part].items()} for part in ("columns", "target"))
+        others = kept.get("others")
+        return cls(columns, target, tuple(others) if others else None, kept.get("weights", {}))
+
+    def of_river(self, basin: str) -> tuple[float, float]:
+        """The pair of a river's target.
+
+        Raises:
+            DataError: the model was not trained on the river, and has no shared scale.
+        """
+        pair = self.target.get(basin, self.others)
+        if pair is None:
+            raise DataError(
+                f"the model was not trained on {basin!r}, and scales each river by its own record; one trained with "
+                f"scale='shared' takes others. {valid_values(basin, self.target, noun='river')}"
+            )
+        return pair
 
 
 @dataclass(frozen=True)
@@ -38,7 +63,7 @@ class RiverSamples:
     """One river's days as the network reads them.
 
     `inputs` is (day, column) float32; `targets` is (day,), scaled, NaN where unknown; `days` are the
-    positions that have a full window without a missing value.
+    positions that have a full window without a missing value; `weight` is that of each squared error.
     """
 
     basin: str
@@ -46,13 +71,14 @@ class RiverSamples:
     inputs: NDArray[np.float32]
     targets: NDArray[np.float32]
     days: NDArray[np.int64]
+    weight: float = 1.0
 
 
 def fit_scaling(frame: pl.DataFrame, periods: Mapping[str, Periods], setup: Setup) -> Scaling:
     """Measure the scaling on the training period of each river.
 
     Raises:
-        DataError: a column has no value there.
+        DataError: a column has no value there; or rivers shall be told apart by a column that is the same for all.
     """
     training = pl.concat(
         river.filter(pl.col("date") < periods[str(basin)].validation_from)
@@ -63,7 +89,25 @@ def fit_scaling(frame: pl.DataFrame, periods: Mapping[str, Periods], setup: Setu
         str(basin): _mean_and_spread(river[setup.target], f"{setup.target} of {basin}")
         for (basin,), river in training.group_by("basin", maintain_order=True)
     }
-    return Scaling(columns, target)
+    return _shared(training, columns, target, setup) if setup.scale == "shared" else Scaling(columns, target)
+
+
+def _shared(
+    training: pl.DataFrame,
+    columns: Mapping[str, tuple[float, float]],
+    target: Mapping[str, tuple[float, float]],
+    setup: Setup,
+) -> Scaling:
+    for name in setup.static:
+        if training[name].n_unique() == 1:
+            raise DataError(
+                f"static: all rivers trained on have the same {name}, from which nothing can be learned for others: "
+                "leave it out of static=[...], or train on more rivers"
+            )
+    pair = _mean_and_spread(training[setup.target], setup.target)
+    # A tenth keeps a river that hardly flows from outweighing all others.
+    weights = {basin: (pair[1] / (spread + 0.1 * pair[1])) ** 2 for basin, (_, spread) in target.items()}
+    return Scaling(columns, dict.fromkeys(target, pair), pair, weights)
 
 
 def river_samples(frame: pl.DataFrame, scaling: Scaling, setup: Setup) -> list[RiverSamples]:
@@ -89,11 +133,13 @@ def sample_batches(
 ) -> Batches:
     """Windows of all rivers that end on a day with a target in [from, until) of the river, numbered through.
 
+    The targets are (window, 2): the target and the weight of its squared error.
+
     Raises:
         DataError: there is none.
     """
     inputs = np.concatenate([river.inputs for river in rivers])
-    targets = np.concatenate([river.targets for river in rivers])[:, None]
+    targets = np.concatenate([_weighted(river) for river in rivers])
     starts = np.cumsum([0, *(len(river.inputs) for river in rivers)])
     # A river's days have full windows of its own, so none reaches into the river before it.
     ends = np.concatenate(
@@ -112,13 +158,25 @@ def sample_batches(
     return Batches(take, len(ends), setup.batch_size, seed)
 
 
-def checked_frame(data: Dataset | pl.DataFrame, setup: Setup) -> pl.DataFrame:
-    """The data as a frame.
+def weighted_squares(targets: Any, predictions: Any) -> Any:
+    """The loss of each window: (batch, 2) of target and weight, and (batch, 1), to (batch,)."""
+    squares: Any = targets[:, 1] * (targets[:, 0] - predictions[:, 0]) ** 2
+    return squares
+
+
+def _weighted(river: RiverSamples) -> NDArray[np.float32]:
+    return np.stack([river.targets, np.full_like(river.targets, river.weight)], axis=1)
+
+
+def checked_frame(data: Dataset | pl.DataFrame, setup: Setup, *, target_known: bool = True) -> pl.DataFrame:
+    """The data as a frame; where the target need not be known, a frame without it gets a column of nulls.
 
     Raises:
         DataError: a column that the setup names is missing.
     """
     frame = data if isinstance(data, pl.DataFrame) else data.to_polars()
+    if not target_known and setup.target not in frame.columns:
+        frame = frame.with_columns(pl.lit(None, pl.Float64).alias(setup.target))
     for name in ("basin", "date", setup.target, *setup.features, *setup.static):
         if name not in frame.columns:
             raise DataError(f"the data have no column {name!r}. {valid_values(name, frame.columns, noun='column')}")
@@ -141,16 +199,14 @@ def _days_within(river: RiverSamples, start: date, until: date) -> NDArray[np.in
 
 
 def _one_river(basin: str, river: pl.DataFrame, scaling: Scaling, setup: Setup) -> RiverSamples:
-    if basin not in scaling.target:
-        raise DataError(f"the model was not trained on {basin!r}. {valid_values(basin, scaling.target, noun='river')}")
-    target = _scaled(setup.target, scaling.target[basin])
+    target = _scaled(setup.target, scaling.of_river(basin))
     columns = [_scaled(name, scaling.columns[name]).alias(name) for name in (*setup.features, *setup.static)]
     if setup.lead_days:
         columns.append(target.shift(setup.lead_days).alias("observed before"))
     inputs = river.select(columns).to_numpy().astype(np.float32)
     targets = river.select(target).to_series().to_numpy().astype(np.float32)
     days = _days_with_full_window(inputs, setup.lookback_days)
-    return RiverSamples(basin, river["date"].to_numpy(), inputs, targets, days)
+    return RiverSamples(basin, river["date"].to_numpy(), inputs, targets, days, scaling.weights.get(basin, 1.0))
 
 
 def _days_with_full_window(inputs: NDArray[np.float32], lookback_days: int) -> NDArray[np.int64]:

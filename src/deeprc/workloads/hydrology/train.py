@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from deeprc.bridge import dataset_root
+from deeprc.errors import DataError, valid_values
 from deeprc.spec.imports import checked_by, imports, writes
 from deeprc.training.keras import IMPORTS, Training, fit, load_keras, save_model
 from deeprc.workloads.hydrology.model import RiverModel, build_network
@@ -20,8 +21,9 @@ from deeprc.workloads.hydrology.samples import (
     note_scaled,
     river_samples,
     sample_batches,
+    weighted_squares,
 )
-from deeprc.workloads.hydrology.setup import Periods, Setup, split_years
+from deeprc.workloads.hydrology.setup import Periods, Scale, Setup, split_years
 
 if TYPE_CHECKING:
     from deeprc.bridge import Dataset
@@ -54,6 +56,8 @@ def train_lstm(
     validation_years: int = Setup.validation_years,
     test_years: int = Setup.test_years,
     seed: int = Setup.seed,
+    scale: Scale = Setup.scale,
+    held_out: Sequence[str] = Setup.held_out,
 ) -> RiverModel:
     """Train one LSTM on all rivers of `data`, on all ranks of the task. Collective.
 
@@ -83,8 +87,10 @@ def train_lstm(
         validation_years=validation_years,
         test_years=test_years,
         seed=seed,
+        scale=scale,
+        held_out=tuple(held_out),
     )
-    frame = checked_frame(data, setup)
+    frame = _trained_on(checked_frame(data, setup), setup)
     periods = split_years(frame, setup)
     scaling = fit_scaling(frame, periods, setup)
     rivers = river_samples(frame, scaling, setup)
@@ -95,6 +101,17 @@ def train_lstm(
     if comm.rank == 0:
         model.describe()
     return model
+
+
+def _trained_on(frame: pl.DataFrame, setup: Setup) -> pl.DataFrame:
+    """The rivers that are not held out."""
+    basins = frame["basin"].unique().sort().to_list()
+    for basin in setup.held_out:
+        if basin not in basins:
+            raise DataError(f"held_out: no river {basin!r}. {valid_values(basin, basins, noun='river')}")
+    if len(basins) == len(set(setup.held_out)):
+        raise DataError("held_out: names all rivers, which leaves none to train on")
+    return frame.filter(~pl.col("basin").is_in(setup.held_out))
 
 
 def _train(
@@ -114,6 +131,7 @@ def _train(
         comm,
         optimizer=keras.optimizers.Adam(rate, global_clipnorm=1.0),
         epochs=setup.epochs,
+        loss=weighted_squares,
         validation=sample_batches(rivers, judged, setup),
         patience=setup.patience,
         name="river LSTM",
