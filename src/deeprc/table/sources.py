@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from deeprc.table.exchange.exchange import together
 from deeprc.table.files.files import Source, expand
 from deeprc.table.files.portions import Files, Portions, of_frame, rows_within
 from deeprc.table.files.reading import Reader, Scan, folder_columns, folder_types
-from deeprc.table.files.statistics import Estimate, of_bytes, of_files
-from deeprc.table.optimise.skipping import load_where
+from deeprc.table.files.statistics import Estimate, of_bytes
+from deeprc.table.files.statistics import of_files as statistics_of
+from deeprc.table.optimise.skipping import skipping
 from deeprc.table.plan import nodes as plan
 from deeprc.table.schema import checked
 from deeprc.table.table import Table
@@ -53,9 +55,12 @@ def scan_csv(source: Source, comm: Communicator | None = None, *, split: str = "
 def scan_parquet(source: Source, comm: Communicator | None = None, **options: Any) -> Table:
     """Read Parquet files lazily; each rank gets an even share of the rows, in order. Collective.
 
-    A rank reads the row groups that hold rows of its share, and no others. Where a filter compares a column of whole
-    numbers, dates or text with a value, row groups that their statistics rule out are left out first, so that ranks
-    share what is left evenly.
+    A rank reads the row groups that hold rows of its share, and no others. What a filter rules out is left unread
+    first, so that ranks share what is left evenly: files by the values in their folders' names, row groups by their
+    statistics. Comparisons of columns with constants do so, `is_in`, `is_between`, `is_null`, `str.starts_with` and
+    `dt.year`, and what `&`, `|` and `~` make of them; for numbers, truths, text, dates, times, durations and decimals.
+    NaN is larger than any number, and files do not tell where it is: of floats `x > 5` rules nothing out, but
+    `x.is_between(5, 9)` and `(x > 5) & x.is_not_nan()` do.
 
     Args:
         source: a path, a folder (with columns from the names of `name=value` folders in it), a pattern or a list of
@@ -139,8 +144,7 @@ def _scan(
     reader = _with_types(reader.in_folders(folders), files, schema)
     name = files[0] if len(files) == 1 else f"{len(files)} files from {files[0]}"
 
-    def load(comm: Communicator) -> pl.LazyFrame:
-        return reader.load(files, schema, limit, split, comm)
+    of_files = Files(reader, files, schema, limit, split)
 
     def fault() -> str | None:
         return reader.fault(files, list(schema))
@@ -150,16 +154,25 @@ def _scan(
             return reader.load(some, schema, None, "rows", SoloCommunicator())
 
         headers = what == "CSV" and options.get("has_header", True)
-        return of_files(files, looked, limit, counted=what in ("PARQUET", "IPC"), headers=headers)
+        return statistics_of(files, looked, limit, counted=what in ("PARQUET", "IPC"), headers=headers)
 
     def portions(comm: Communicator, portion_bytes: int) -> Portions:
-        return Files(reader, files, schema, limit, split).portions(comm, portion_bytes, statistics())
+        return of_files.portions(comm, portion_bytes, statistics())
 
-    def where(predicates: tuple[pl.Expr, ...]) -> Callable[[Communicator], pl.LazyFrame] | None:
-        alone = comm.size == 1 or limit is not None  # Polars itself skips row groups of a scan of whole files.
-        return None if alone else load_where(reader, files, predicates, schema)
+    described = plan.Source(f"{what} {name}", schema, of_files.load, fault, statistics, portions)
 
-    return Table(plan.Source(f"{what} {name}", schema, load, fault, statistics, portions, where), comm)
+    def where(predicates: tuple[pl.Expr, ...]) -> plan.Source | None:
+        less = skipping(of_files, predicates)
+        if less is None:
+            return None
+        return replace(
+            described,
+            load=less.load,
+            portions=lambda comm, portion_bytes: less.portions(comm, portion_bytes, statistics()),
+            in_words=lambda: f", {less.in_words()}",
+        )
+
+    return Table(replace(described, where=where), comm)
 
 
 def _is_folder(source: Source) -> bool:

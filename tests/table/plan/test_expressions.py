@@ -21,6 +21,7 @@ ROW_WISE = [
     cs.numeric().cast(pl.Float32),
     g.str.to_uppercase(),
     g.is_in(["ant", "bee"]),
+    pl.col("x").is_infinite(),
     pl.col("k").is_in(pl.Series([1, 2])),
     pl.lit(3).is_in(pl.col("l")),
     pl.when(x > 0).then(x).otherwise(None),

@@ -36,6 +36,28 @@ class Share:
     heights: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Run:
+    """Rows of a file that lie next to each other."""
+
+    file: str
+    start: int
+    rows: int
+
+
+def share_of_runs(runs: Sequence[Run], comm: Communicator) -> list[Run]:
+    """This rank's even share of their rows, in order."""
+    total = sum(run.rows for run in runs)
+    start, end = total * comm.rank // comm.size, total * (comm.rank + 1) // comm.size
+    mine, before = [], 0
+    for run in runs:
+        first, last = max(start - before, 0), min(end - before, run.rows)
+        if first < last:
+            mine.append(Run(run.file, run.start + first, last - first))
+        before += run.rows
+    return mine
+
+
 def expand(source: Source, suffixes: Sequence[str]) -> tuple[str, ...]:
     """The files that a path, a folder, a pattern or a list of these means, in the order of their names.
 

@@ -6,14 +6,14 @@ asks for a portion at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from deeprc.communicator import Communicator
 from deeprc.table.files.byte_ranges import CHUNK_BYTES, Piece, Text, chunks, pieces_of
-from deeprc.table.files.files import share_of
+from deeprc.table.files.files import Run, share_of
 from deeprc.table.files.reading import Reader
 from deeprc.table.files.row_groups import pages, reads_pages
 from deeprc.table.files.statistics import Estimate
@@ -35,6 +35,10 @@ class Files:
     limit: int | None
     split: str
 
+    def load(self, comm: Communicator) -> pl.LazyFrame:
+        """This rank's share of the rows. Collective."""
+        return self.reader.load(self.names, self.schema, self.limit, self.split, comm)
+
     def portions(self, comm: Communicator, portion_bytes: int, statistics: Estimate | None) -> Portions:
         """This rank's share, in order, in portions of about `portion_bytes` of memory. Collective.
 
@@ -45,7 +49,7 @@ class Files:
         text = None if self.limit is not None else self.reader.text()
         pieces = None if text is None else pieces_of(self.names, text, list(self.schema), "bytes", comm)
         if text is None or pieces is None:
-            frame = self.reader.load(self.names, self.schema, self.limit, self.split, comm)
+            frame = self.load(comm)
             return lambda: iter([frame])
         limit = min(CHUNK_BYTES, max(1 << 16, portion_bytes // 4))
         return lambda: _of_lines(text, pieces, self.schema, limit)
@@ -73,6 +77,23 @@ class Files:
                 before, skipped = before + height, 0
 
         return portions
+
+
+def portions_of_runs(
+    reader: Reader, runs: Sequence[Run], schema: pl.Schema, portion_bytes: int, statistics: Estimate | None
+) -> Portions:
+    """Rows of Parquet files, in order."""
+    rows_each = rows_within(portion_bytes, statistics)
+
+    def portions() -> Iterator[pl.LazyFrame]:
+        for run in runs:
+            if reads_pages(reader, run.file, schema, _LARGE_ROW_GROUP * portion_bytes):
+                yield from pages(reader, run.file, run.start, run.rows)
+            else:
+                rows = reader.frame([run.file]).slice(run.start, run.rows)
+                yield from of_frame(rows, run.rows, rows_each)()
+
+    return portions
 
 
 def of_frame(frame: pl.LazyFrame, rows: int, rows_each: int) -> Portions:

@@ -218,6 +218,11 @@ def folder_values(file: str, names: Sequence[str]) -> list[str | None]:
     return [None if levels[name] == _NO_VALUE else unquote(levels[name]) for name in names]
 
 
+def values_of_folders(texts: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Values of one column, as they stand in folders' names."""
+    return texts == "true" if dtype == pl.Boolean else texts.cast(dtype)
+
+
 def folder_types(files: Sequence[str], names: Sequence[str]) -> pl.Schema:
     """What the values are, all files considered: whole numbers, numbers, truths, dates, or text."""
     values = zip(*(folder_values(file, names) for file in files), strict=True)

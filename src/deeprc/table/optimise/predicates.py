@@ -39,7 +39,7 @@ _CONTAINERS = {
 def conjuncts(predicate: pl.Expr) -> tuple[pl.Expr, ...]:
     """Predicates that together keep the same rows: `a & b` are two. As it is where it cannot be taken apart."""
     node = tree(predicate)
-    if not _is_and(node) or not _is_readable(node):
+    if not _is_and(node) or not is_readable(node):
         return (predicate,)
     try:
         return tuple(from_tree(part) for part in _parts(node))
@@ -57,7 +57,7 @@ def _parts(node: Tree) -> list[Tree]:
     return [part for side in ("left", "right") for part in _parts(node["BinaryExpr"][side])]
 
 
-def _is_readable(node: Tree) -> bool:
+def is_readable(node: Tree) -> bool:
     """Whether an expression can be made of the tree that has this meaning under other names too."""
     text = json.dumps(node)
     unfit = ('"Opaque"', '"AnonymousFunction"', '"AsStruct"', '"Selector"')
@@ -69,7 +69,7 @@ def renamed(predicate: pl.Expr, names: Mapping[str, str]) -> pl.Expr | None:
     if all(names.get(name, name) == name for name in predicate.meta.root_names()):
         return predicate
     node = tree(predicate)
-    if not _is_readable(node):
+    if not is_readable(node):
         return None
     try:
         return from_tree(_over(node, names))

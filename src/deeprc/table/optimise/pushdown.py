@@ -56,14 +56,12 @@ def optimised(plan: Node) -> Node:
 
 
 def _narrowed(node: Node, done: dict[int, tuple[Node, Node]]) -> Node:
-    """Sources right below filters leave out what their statistics say that no row of is kept."""
+    """Sources right below filters leave out what they know that no row of is kept."""
     if id(node) not in done:
         below = with_inputs(node, tuple(_narrowed(source, done) for source in node.inputs))
         if isinstance(below, Filter) and isinstance(below.input, Source) and not below.looks_around:
-            load = below.input.where(below.predicates)
-            if load is not None:
-                said = f"{below.input.description}, row groups by their statistics"
-                below = replace(below, input=replace(below.input, description=said, load=load))
+            less = below.input.where(below.predicates)
+            below = below if less is None else replace(below, input=less)
         done[id(node)] = (node, below)
     return done[id(node)][1]
 

@@ -1,174 +1,188 @@
-"""Row groups of Parquet files that a filter can leave unread: by the least and largest values that the file says.
+"""What a filter leaves unread: files by the values in their folders' names, row groups by their statistics.
 
-Ranks share the rows of the row groups that are left, so that a filter by a column that the file is sorted by leaves
-each rank as much to read. A group is left out only where a comparison of a column with a value rules out all rows.
+Ranks share the rows that are left, so that a filter by a column that the file is sorted by leaves each rank as much to
+read. What is left out holds no row that satisfies all predicates (`outcomes.py`).
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import polars as pl
 
 from deeprc.communicator import Communicator
 from deeprc.table.exchange.exchange import together
-from deeprc.table.files.reading import Reader
+from deeprc.table.files.files import Run, share_of_runs
+from deeprc.table.files.footers import ROWS, group_statistics, largest, least, nulls
+from deeprc.table.files.portions import Files, Portions, portions_of_runs
+from deeprc.table.files.reading import folder_columns, folder_values, values_of_folders
 from deeprc.table.files.row_groups import HARMLESS, OF_FOLDERS
-from deeprc.table.optimise.predicates import conjuncts
-from deeprc.table.plan.expressions import Tree, from_tree, is_abridged, kind, tree
+from deeprc.table.files.statistics import Estimate
+from deeprc.table.optimise.outcomes import may_hold
 
-_MIRRORED = {"Gt": "Lt", "GtEq": "LtEq", "Lt": "Gt", "LtEq": "GtEq", "Eq": "Eq"}
-
-
-@dataclass(frozen=True)
-class Run:
-    """Rows of a file that lie next to each other."""
-
-    file: str
-    start: int
-    rows: int
+_MOST_RUNS = 256  # of one file: each is a scan of its own
 
 
 @dataclass(frozen=True)
-class _Comparison:
-    column: str
-    op: str
-    value: Any
+class Kept:
+    """The rows of a file that have to be read, and how many of its row groups they are, if it could be looked into."""
 
-    def rules_out(self, least: Any, largest: Any) -> bool:
-        """Whether it holds of no value between these."""
-        if type(least) is not type(self.value) or type(largest) is not type(self.value):
-            return False
-        above, below = _IMPOSSIBLE[self.op]
-        return bool((above and above(least, self.value)) or (below and below(largest, self.value)))
+    runs: Sequence[Run]
+    groups: int = 0
+    of: int = 0
 
 
-# Of each comparison: by which relation of the least value to the given one, and of the largest, it can't hold.
-_IMPOSSIBLE: Mapping[str, tuple[Callable[[Any, Any], bool] | None, Callable[[Any, Any], bool] | None]] = {
-    "Gt": (None, operator.le),
-    "GtEq": (None, operator.lt),
-    "Lt": (operator.ge, None),
-    "LtEq": (operator.gt, None),
-    "Eq": (operator.gt, operator.lt),
-}
+@dataclass(frozen=True)
+class Skipping:
+    """The files of a scan, of which rows are wanted that `may_hold`, over statistics of some of their columns.
 
-
-def comparisons(predicates: Sequence[pl.Expr], schema: pl.Schema) -> list[_Comparison]:
-    """Those of columns with values among what all rows have to satisfy; other conditions rule out nothing."""
-    parts = [tree(part) for predicate in predicates for part in conjuncts(predicate)]
-    found = [_comparison(part, schema) for part in parts if not is_abridged(part)]
-    return [each for each in found if each is not None]
-
-
-def _comparison(node: Tree, schema: pl.Schema) -> _Comparison | None:
-    if kind(node) != "BinaryExpr" or node["BinaryExpr"]["op"] not in _MIRRORED:
-        return None
-    left, op, right = (node["BinaryExpr"][part] for part in ("left", "op", "right"))
-    if kind(left) == "Literal":
-        left, op, right = right, _MIRRORED[op], left
-    if kind(left) != "Column" or kind(right) != "Literal" or "Series" in right["Literal"]:
-        return None
-    value = pl.select(from_tree(right)).item()
-    return _Comparison(left["Column"], op, value) if _is_exact(schema.get(left["Column"]), value) else None
-
-
-def _is_exact(dtype: pl.DataType | None, value: Any) -> bool:
-    """Whether files tell the bounds of such a column exactly, in values of this one's type.
-
-    Not so of floats: of NaN, which is larger than all, their bounds say nothing.
+    `in_folders` are those of these columns that stand in the folders' names.
     """
-    if dtype is None or isinstance(value, bool):
-        return False
-    return (
-        (dtype.is_integer() and isinstance(value, int))
-        or (dtype == pl.Date and type(value) is dt.date)
-        or (dtype == pl.String and isinstance(value, str))
-    )
+
+    files: Files
+    may_hold: pl.Expr
+    in_files: pl.Schema
+    in_folders: pl.Schema
+
+    @property
+    def by_groups(self) -> bool:
+        """Whether files are looked into."""
+        return self.files.reader.scan is pl.scan_parquet
+
+    def load(self, comm: Communicator) -> pl.LazyFrame:
+        """This rank's share of the rows that may be wanted. Collective."""
+        some = self._some_files()
+        if not some.names:
+            return pl.LazyFrame(schema=self.files.schema)
+        if not self.by_groups:
+            return some.load(comm)
+        mine = share_of_runs(self._runs(comm), comm)
+        if not mine:
+            return pl.LazyFrame(schema=self.files.schema)
+        return pl.concat([self.files.reader.frame([run.file]).slice(run.start, run.rows) for run in mine])
+
+    def portions(self, comm: Communicator, portion_bytes: int, statistics: Estimate | None) -> Portions:
+        """As `load`, in portions of about `portion_bytes` of memory. Collective."""
+        some = self._some_files()
+        if not some.names:
+            return lambda: iter([pl.LazyFrame(schema=self.files.schema)])
+        if not self.by_groups:
+            return some.portions(comm, portion_bytes, statistics)
+        mine = share_of_runs(self._runs(comm), comm)
+        return portions_of_runs(self.files.reader, mine, self.files.schema, portion_bytes, statistics)
+
+    def in_words(self) -> str:
+        """How much of the files is left, for people."""
+        some = self._some_files()
+        said = [f"{len(some.names)} of {len(self.files.names)} files by their folders"] * bool(self.in_folders)
+        if self.by_groups and self.in_files:
+            kept = [self._of_file(file) for file in some.names]
+            groups = f"{sum(each.groups for each in kept)} of {sum(each.of for each in kept)} row groups"
+            said.append(f"{groups} by their statistics")
+        return ", ".join(said)
+
+    def _runs(self, comm: Communicator) -> list[Run]:
+        """The rows to read of all files, in order. Each file is looked at by one rank. Collective."""
+        files = self._some_files().names
+        _, everyone = together(
+            comm,
+            "reading the statistics of row groups",
+            lambda: {place: self._of_file(files[place]).runs for place in range(comm.rank, len(files), comm.size)},
+            lambda runs: runs,
+        )
+        by_file = {place: runs for part in everyone for place, runs in part.items()}
+        return [run for place in range(len(files)) for run in by_file[place]]
+
+    def _some_files(self) -> Files:
+        """Those that their folders' names do not rule out."""
+        if not self.in_folders:
+            return self.files
+        names = self.files.names
+        try:
+            keeps = self._keeps(self._of_folders(names))
+        except pl.exceptions.PolarsError:  # The scan itself says what is wrong.
+            return self.files
+        return replace(self.files, names=tuple(name for name, kept in zip(names, keeps, strict=True) if kept))
+
+    def _of_folders(self, files: Sequence[str]) -> pl.DataFrame:
+        """What the names of its folders say of a row of each file."""
+        texts = zip(*(folder_values(file, list(self.in_folders)) for file in files), strict=True)
+        columns = [pl.Series(ROWS, [1] * len(files), dtype=pl.Int64)]
+        for text, (name, dtype) in zip(map(pl.Series, texts), self.in_folders.items(), strict=True):
+            values = values_of_folders(text.cast(pl.String), dtype)
+            columns += [values.alias(bound) for bound in (least(name), largest(name))]
+            columns.append(values.is_null().cast(pl.Int64).alias(nulls(name)))
+        for name, dtype in self.in_files.items():
+            unknown = pl.Series([None] * len(files), dtype=dtype)
+            columns += [unknown.alias(least(name)), unknown.alias(largest(name))]
+            columns.append(pl.Series(nulls(name), [None] * len(files), dtype=pl.Int64))
+        return pl.DataFrame(columns)
+
+    def _beside_folders(self, groups: pl.DataFrame, file: str) -> pl.DataFrame:
+        """What the names of its folders say of the row groups of a file, beside what is known of them."""
+        if not self.in_folders:
+            return groups
+        folders = self._of_folders([file])
+        counts = [pl.col(nulls(name)) * pl.col(ROWS) for name in self.in_folders]
+        return groups.join(folders.select(pl.exclude(groups.columns)), how="cross").with_columns(counts)
+
+    def _keeps(self, groups: pl.DataFrame) -> Sequence[bool]:
+        return groups.with_columns(self.may_hold.fill_null(value=True).alias(ROWS))[ROWS].to_list()
+
+    def _of_file(self, file: str) -> Kept:
+        import pyarrow as pa
+
+        try:
+            groups = group_statistics(self.files.reader.opener(file), self.in_files)
+            keeps, heights = self._keeps(self._beside_folders(groups, file)), groups[ROWS].to_list()
+        except (OSError, pa.ArrowException, pl.exceptions.PolarsError):  # What is wrong is said when rows are read.
+            return Kept([Run(file, 0, self.files.reader.rows(file))])
+        return Kept(_runs_of(file, heights, keeps), sum(keeps), len(keeps))
 
 
-def runs_that_may_match(
-    reader: Reader, files: Sequence[str], found: Sequence[_Comparison], comm: Communicator
-) -> list[Run]:
-    """The rows to read of all files, in order. Each file is looked at by one rank. Collective."""
-    _, everyone = together(
-        comm,
-        "reading the statistics of row groups",
-        lambda: {index: _of_file(reader, files[index], found) for index in range(comm.rank, len(files), comm.size)},
-        lambda runs: runs,
-    )
-    by_file = {index: runs for part in everyone for index, runs in part.items()}
-    return [run for index in range(len(files)) for run in by_file[index]]
-
-
-def _of_file(reader: Reader, file: str, found: Sequence[_Comparison]) -> list[Run]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        metadata = parquet.ParquetFile(reader.opener(file)).metadata
-    except (OSError, pa.ArrowException):  # What Polars does not read either it says when it reads.
-        return [Run(file, 0, reader.rows(file))]
+def _runs_of(file: str, heights: Sequence[int], keeps: Iterable[bool]) -> list[Run]:
+    """Neighbours that are kept, as one; across the narrowest gaps too, where there would be very many."""
     runs: list[Run] = []
     start = 0
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        if not _is_ruled_out(group, found):
-            if runs and runs[-1].start + runs[-1].rows == start:
-                runs[-1] = Run(file, runs[-1].start, runs[-1].rows + group.num_rows)
-            else:
-                runs.append(Run(file, start, group.num_rows))
-        start += group.num_rows
-    return runs
+    for rows, kept in zip(heights, keeps, strict=True):
+        if kept and runs and runs[-1].start + runs[-1].rows == start:
+            runs[-1] = replace(runs[-1], rows=runs[-1].rows + rows)
+        elif kept:
+            runs.append(Run(file, start, rows))
+        start += rows
+    gaps = sorted(after.start - before.start - before.rows for before, after in pairwise(runs))
+    narrow = gaps[-_MOST_RUNS] if len(gaps) >= _MOST_RUNS else 0
+    merged = runs[:1]
+    for run in runs[1:]:
+        end = merged[-1].start + merged[-1].rows
+        if run.start - end <= narrow:
+            merged[-1] = replace(merged[-1], rows=run.start + run.rows - merged[-1].start)
+        else:
+            merged.append(run)
+    return merged
 
 
-def _is_ruled_out(group: Any, found: Sequence[_Comparison]) -> bool:
-    columns = {group.column(index).path_in_schema: group.column(index) for index in range(group.num_columns)}
-    return any(each.rules_out(*_bounds(columns[each.column])) for each in found if each.column in columns)
-
-
-def _bounds(column: Any) -> tuple[Any, Any]:
-    try:
-        known = column.is_stats_set and column.statistics.has_min_max
-        return (column.statistics.min, column.statistics.max) if known else (None, None)
-    except UnicodeDecodeError:  # Of text that was cut within a letter.
-        return None, None
-
-
-def share_of_runs(runs: Sequence[Run], comm: Communicator) -> list[Run]:
-    """This rank's even share of their rows, in order."""
-    total = sum(run.rows for run in runs)
-    start, end = total * comm.rank // comm.size, total * (comm.rank + 1) // comm.size
-    mine, before = [], 0
-    for run in runs:
-        first, last = max(start - before, 0), min(end - before, run.rows)
-        if first < last:
-            mine.append(Run(run.file, run.start + first, last - first))
-        before += run.rows
-    return mine
-
-
-def load_where(
-    reader: Reader, files: Sequence[str], predicates: Sequence[pl.Expr], schema: pl.Schema
-) -> Callable[[Communicator], pl.LazyFrame] | None:
-    """How to load this rank's share of rows that may satisfy all predicates; None where no statistics can tell."""
-    plain = not any("://" in file or "=" in file for file in files)
-    found = comparisons(predicates, schema)
-    if (
-        reader.scan is not pl.scan_parquet
-        or not plain
-        or not reader.options.keys() <= HARMLESS | OF_FOLDERS
-        or not found
-    ):
+def skipping(files: Files, predicates: Sequence[pl.Expr]) -> Skipping | None:
+    """How to load rows that may satisfy all predicates, and fewer others; None where nothing tells them apart."""
+    options = files.reader.options
+    if files.limit is not None or any("://" in file for file in files.names):
         return None
+    plain = options.keys() <= HARMLESS | OF_FOLDERS if files.reader.of_paths else not options.get("row_index_name")
+    found = may_hold(predicates, files.schema) if plain else None
+    if found is None:
+        return None
+    condition, columns = found
+    folders = _in_folders(files) & columns
+    if not folders and files.reader.scan is not pl.scan_parquet:
+        return None
+    in_folders = pl.Schema({name: files.schema[name] for name in files.schema if name in folders})
+    in_files = pl.Schema({name: files.schema[name] for name in files.schema if name in columns - folders})
+    return Skipping(files, condition, in_files, in_folders)
 
-    def load(comm: Communicator) -> pl.LazyFrame:
-        mine = share_of_runs(runs_that_may_match(reader, files, found, comm), comm)
-        if not mine:
-            return reader.frame(files[:1]).head(0)
-        return pl.concat([reader.frame([run.file]).slice(run.start, run.rows) for run in mine])
 
-    return load
+def _in_folders(files: Files) -> frozenset[str]:
+    if not files.reader.of_paths:
+        return frozenset(files.reader.folders)
+    return frozenset(folder_columns(files.names)) if files.reader.options.get("hive_partitioning") else frozenset()

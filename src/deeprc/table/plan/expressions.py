@@ -109,7 +109,7 @@ def rebuilt(node: Tree, change: Callable[[Tree], Tree]) -> Tree | None:
         return {"Alias": [change(node["Alias"][0]), node["Alias"][1]]}
     if name in _ROW_BY_ROW:
         return {name: {**node[name], **{child: change(node[name][child]) for child in _ROW_BY_ROW[name]}}}
-    if name == "Function" and separable(node[name]) and "IsIn" not in json.dumps(node[name]["function"]):
+    if name == "Function" and separable(node[name]) and not _is_search(node[name]):
         return {name: {**node[name], "input": [change(child) for child in node[name]["input"]]}}
     return None
 
@@ -135,13 +135,19 @@ def _all_set(flags: str) -> bool:
 
 def _function_is_row_wise(function: Mapping[str, Any], schema: pl.Schema) -> bool:
     inputs = list(function["input"])
-    if "IsIn" in json.dumps(function["function"]):
+    if _is_search(function):
         # `x.is_in(y)`: a literal or a list column is searched by each row, a flat column by all of them.
         if kind(inputs[1]) == "Literal":
             inputs = inputs[:1]
         elif not _is_nested(inputs[1], schema):
             return False
     return separable(function) and all(row_wise(child, schema) for child in inputs)
+
+
+def _is_search(function: Mapping[str, Any]) -> bool:
+    """Whether it is `is_in`."""
+    called = function["function"]
+    return isinstance(called, dict) and "Boolean" in called and kind(called["Boolean"]) == "IsIn"
 
 
 def _is_nested(node: Tree, schema: pl.Schema) -> bool:

@@ -51,7 +51,8 @@ class Source(Node):
     `statistics` says, without any other rank, what is known of the rows of all ranks; None where nothing is.
     `portions` gives, as `load` does, this rank's share, in queries of about so many bytes of memory, to be asked for
     as often as one likes; None where `load` is as good.
-    `where` gives a `load` that may leave out rows of which not all of some predicates hold; None where it can't tell.
+    `where` gives a source that may leave out rows of which not all of some predicates hold; None where it can't tell.
+    `in_words` adds to what the plan says of it, once that is asked for.
     """
 
     description: str
@@ -62,16 +63,15 @@ class Source(Node):
     portions: Callable[[Communicator, int], Callable[[], Iterator[pl.LazyFrame]]] | None = field(
         default=None, repr=False
     )
-    where: Callable[[tuple[pl.Expr, ...]], Callable[[Communicator], pl.LazyFrame] | None] = field(
-        default=lambda _: None, repr=False
-    )
+    where: Callable[[tuple[pl.Expr, ...]], Source | None] = field(default=lambda _: None, repr=False)
+    in_words: Callable[[], str] = field(default=lambda: "", repr=False)
 
     @cached_property
     def schema(self) -> pl.Schema:
         return self.columns
 
     def label(self) -> str:
-        return f"{self.description}, {len(self.columns)} columns"
+        return f"{self.description}, {len(self.columns)} columns{self.in_words()}"
 
 
 @dataclass(frozen=True, eq=False)
