@@ -47,8 +47,11 @@ class Ahead:
         self._sent[node][task] = kind
 
     def gone(self, node: str, task: str) -> bool:
-        """Note that a task has begun, has come back or is not wanted any more; whether it was waiting there."""
-        return self._sent[node].pop(task, None) is not None
+        """Note that a task has begun, has come back or is not wanted any more; whether it was waiting there.
+
+        A node that is lost has none waiting.
+        """
+        return node in self._sent and self._sent[node].pop(task, None) is not None
 
     def recall(self) -> list[str]:
         """Nodes to call back from what they have not begun."""

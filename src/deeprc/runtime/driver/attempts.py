@@ -296,7 +296,8 @@ class Attempts:
         self._ahead.took(task.kind, flight.seconds)
         try:
             result, value = merged_result(flight.results())
-        except Exception as error:
+        except BaseException as error:
+            # It is the user's own code that reads it, in this thread.
             self._tasks.fail(task, DeepRCError(f"the result of task {task.name!r} cannot be read: {error}"))
             return
         self._tasks.finish(task, result, value, flight)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import socket
 import threading
 import traceback
 from collections import deque
@@ -33,13 +34,13 @@ class Driver:
     def __init__(
         self,
         pilot: Pilot,
-        socket: DriverSocket,
+        agents: DriverSocket,
         nodes: list[Node],
         journal: JournalWriter,
         memory_bytes: int | None = None,
     ) -> None:
         self._pilot = pilot
-        self._socket = socket
+        self._socket = agents
         self._journal = journal
         self._loop = Loop()
         self._scheduler = Scheduler(nodes, all_open=False)
@@ -49,8 +50,9 @@ class Driver:
             nodes, self._tasks, self._scheduler, self._liveness, self._loop, self._send, self._record, memory_bytes
         )
         self._commands: deque[Callable[[], None]] = deque()
-        self._wake_read, self._wake_write = os.pipe()
+        self._wake_read, self._wake_write = socket.socketpair()
         self._woken = False
+        self._pilot_is_blind = False
         # Why no more tasks are started.
         self._stops = ""
         self._prepared: set[tuple[Profile, tuple[str, ...]]] = set()
@@ -97,23 +99,25 @@ class Driver:
         """End every agent and this thread; what has not ended by then is ended by the pilot."""
         self._call(self._shut_down)
         self._thread.join(timeout_s)
-        os.close(self._wake_write)
-        os.close(self._wake_read)
+        self._wake_write.close()
+        self._wake_read.close()
 
     def _call(self, command: Callable[[], None]) -> None:
         self._commands.append(command)
         if not self._woken:
             self._woken = True
-            os.write(self._wake_write, b"\0")
+            # Closed, it takes nothing: a signal handler or a thread of the session's may come late.
+            with contextlib.suppress(OSError):
+                self._wake_write.send(b"\0")
 
     def _run(self) -> None:
-        self._loop.watch(self._wake_read, self._obey)
-        self._socket.serve(self._loop, self._hear_agents)
-        self._loop.every(HEARTBEAT_S, self._beat)
-        self._loop.after_turn(self._end_turn)
         try:
+            self._loop.watch(self._wake_read.fileno(), self._obey)
+            self._socket.serve(self._loop, self._hear_agents)
+            self._loop.every(HEARTBEAT_S, self._beat)
+            self._loop.after_turn(self._end_turn)
             self._loop.run()
-        except Exception as error:
+        except BaseException as error:
             # A defect of ours must not leave users waiting for ever.
             self._tasks.abandon(error)
             raise
@@ -121,7 +125,7 @@ class Driver:
             self._socket.close()
 
     def _obey(self) -> None:
-        os.read(self._wake_read, 4096)
+        self._wake_read.recv(4096)
         # Before the commands are looked at: one that comes later wakes us again.
         self._woken = False
         while self._commands:
@@ -214,11 +218,22 @@ class Driver:
     def _beat(self) -> None:
         for node in self._liveness.ready:
             self._renew_lease(node)
-        for node, why in {**self._liveness.silent(), **self._pilot.lost_nodes()}.items():
+        for node, why in {**self._liveness.silent(), **self._lost_to_pilot()}.items():
             if self._liveness.lost(node):
                 self._record("warning", message=f"node {node} is lost: {why}")
                 self._attempts.node_lost(node, why)
         self._place()
+
+    def _lost_to_pilot(self) -> dict[str, str]:
+        """What the pilot says; where it cannot, agents show by their heartbeats whether they live."""
+        try:
+            return self._pilot.lost_nodes()
+        except Exception as error:
+            if not self._pilot_is_blind:
+                self._pilot_is_blind = True
+                name = type(self._pilot).__name__
+                self._record("warning", message=f"{name} cannot say whether nodes are lost: {error!r}")
+            return {}
 
     def _record(self, kind: str, **fields: Any) -> None:
         event = self._journal.append(kind, **fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import InvalidStateError
 from contextlib import contextmanager
@@ -112,7 +113,12 @@ class Future(concurrent.futures.Future[Any]):
             for waiter in self._waiters:
                 waiter.add_exception(self) if exception is not None else waiter.add_result(self)
             self._condition.notify_all()
-        self._invoke_callbacks()
+        for callback in self._done_callbacks:
+            try:
+                callback(self)
+            except BaseException:
+                # In the driver's thread, which nothing of the user's may end.
+                traceback.print_exc()
 
     def __repr__(self) -> str:
         return f"<Future of task {self.task!r}: {self._state.lower()}>"

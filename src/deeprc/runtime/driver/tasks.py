@@ -67,6 +67,8 @@ class Tasks:
         self._graph = Graph()
         self._unfinished: dict[str, Task] = {}
         self._outcomes: list[tuple[Callable[[Any], None], Any]] = []
+        # What has ended the driver.
+        self._defect: BaseException | None = None
         self.failed = 0
         self.stopped = 0
 
@@ -86,6 +88,8 @@ class Tasks:
     def add(self, task: Task) -> None:
         """Take a task on; may be called from any thread. Nothing happens to it before `enter`."""
         self._unfinished[task.name] = task
+        if self._defect is not None:
+            self.abandon(self._defect)
 
     def enter(self, task: Task) -> bool:
         """Let a task wait for what it needs; False if it has ended at once instead."""
@@ -188,8 +192,9 @@ class Tasks:
         for tell, outcome in outcomes:
             tell(outcome)
 
-    def abandon(self, error: Exception) -> None:
-        """Tell all who wait that nothing will come any more."""
+    def abandon(self, error: BaseException) -> None:
+        """Tell all who wait that nothing will come any more, now and from now on."""
+        self._defect = error
         self.tell()
         for task in self.all():
             if not task.future.done():
