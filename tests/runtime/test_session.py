@@ -12,12 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import deeprc as rc
 from deeprc.errors import ResourceError, SessionClosedError, SpecError
 from deeprc.journal import read_run
 from deeprc.pilots.leases import DIRECTORY_VARIABLE
+from deeprc.pilots.local import LocalPilot
 from deeprc.spec import Pipeline, TaskSpec
 
 
@@ -193,6 +195,33 @@ def test_a_closed_session_says_so(tmp_path: Path) -> None:
         pass
     with pytest.raises(SessionClosedError, match="inside its `with` block"):
         session.submit(add, 1, 2)
+
+
+def test_a_session_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
+    """Its record cannot be written: the agents that had been started are ended, and the keys removed."""
+    (tmp_path / "run" / "environment.json").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        rc.Session(cores=1, run_dir=tmp_path / "run")
+    assert not [child for child in psutil.Process().children() if str(tmp_path) in " ".join(child.cmdline())]
+    assert not (tmp_path / "run" / ".connection.json").exists()
+
+
+class StubbornPilot(LocalPilot):
+    """Complains when it is closed, as a site's scheduler may that does not answer."""
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        super().close(timeout_s)
+        raise ResourceError("the site does not answer")
+
+
+def test_a_pilot_that_fails_to_close_leaves_the_record_whole(tmp_path: Path) -> None:
+    """The error is told; keys are removed, and the run is described, all the same."""
+    session = rc.Session(StubbornPilot(), cores=1, run_dir=tmp_path / "run")
+    with pytest.raises(ResourceError, match="does not answer"):
+        session.close()
+    assert not (tmp_path / "run" / ".connection.json").exists()
+    assert (tmp_path / "run" / "spec.json").exists()
+    assert [event["status"] for event in read_run(tmp_path / "run").of_kind("run.finished")] == ["succeeded"]
 
 
 def test_the_journal_tells_the_run(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -123,15 +122,15 @@ class SlurmPilot:
         assert self._step.stdin is not None
         self._step.stdin.close()
         try:
-            clean = self._step.wait(timeout_s) == 0
+            if self._step.wait(timeout_s) != 0:
+                self._cancel_step()
         except subprocess.TimeoutExpired:
-            clean = False
-        if not clean:
             self._cancel_step()
-        if self._step.poll() is None:
-            self._step.send_signal(signal.SIGKILL)
+        finally:
+            # Also if Slurm does not answer.
+            self._step.kill()
             self._step.wait()
-        self._step = None
+            self._step = None
 
     def _cancel_step(self) -> None:
         """End what may be left of the step, where an agent did not end by itself or srun died before it."""

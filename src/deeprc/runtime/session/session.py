@@ -21,7 +21,7 @@ from deeprc.runtime.driver.driver import Driver
 from deeprc.runtime.driver.driver_socket import DriverSocket
 from deeprc.runtime.driver.future import Future
 from deeprc.runtime.link.wire import forget_connection
-from deeprc.runtime.pilot import Allocation, Pilot, chosen_pilot
+from deeprc.runtime.pilot import Allocation, Node, Pilot, chosen_pilot
 from deeprc.runtime.session.submissions import Submissions
 from deeprc.spec.arguments import fill
 from deeprc.spec.pipeline import Pipeline
@@ -67,43 +67,53 @@ class Session:
         resume: str | Path | None = None,
         keep_results: bool = False,
     ) -> None:
+        self._name = name
+        self._closed = False
+        self._started = time.time()
         memory_bytes = Resources(memory_bytes=memory).memory_bytes
         earlier = _earlier_run(resume)
-        chosen = chosen_pilot(pilot)
-        allocation = Allocation(cores, gpus, memory_bytes, nodes)
+        self._pilot = chosen_pilot(pilot)
         self.run_directory = _prepared_directory(run_dir)
         # Polars has a wait go on after Ctrl-C; so `concurrent.futures.wait` could not be interrupted.
         signal.siginterrupt(signal.SIGINT, True)
-        self._started = time.time()
-        self._pilot = chosen
-        self._closed = False
         durations = remembered_durations(self.run_directory.parent)
         self._journal = JournalWriter(self.run_directory)
-        socket = DriverSocket(zmq.Context.instance(), chosen.host(allocation), self.run_directory)
+        allocated = self._allocate(Allocation(cores, gpus, memory_bytes, nodes))
+        self._remarks = self._pilot.remarks()
+        self._submissions = Submissions(self._driver, self.run_directory, durations)
         try:
-            nodes_given = chosen.start(allocation, self.run_directory)
+            self._record_start(pilot, allocated, earlier)
+            if earlier or keep_results:
+                self._submissions.keep_results(earlier)
         except BaseException:
-            socket.close()
-            forget_connection(self.run_directory)
-            self._journal.close()
+            self.close(status="failed")
             raise
-        self._driver = Driver(chosen, socket, nodes_given, self._journal, memory_bytes)
+
+    def _allocate(self, wanted: Allocation) -> list[Node]:
+        """Get the nodes, and start the driver; what has been made for that is removed if it fails."""
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._journal.close)
+            agents = DriverSocket(zmq.Context.instance(), self._pilot.host(wanted), self.run_directory)
+            undo.callback(forget_connection, self.run_directory)
+            undo.callback(agents.close)
+            nodes = self._pilot.start(wanted, self.run_directory)
+            undo.pop_all()
+        self._driver = Driver(self._pilot, agents, nodes, self._journal, wanted.memory_bytes)
         self._driver.start()
+        return nodes
+
+    def _record_start(self, pilot: str | Pilot, nodes: list[Node], earlier: Path | None) -> None:
         self._driver.record(
             "run.started",
             run=self.run_directory.name,
-            name=name,
+            name=self._name,
             pilot=pilot if isinstance(pilot, str) else type(pilot).__name__,
-            nodes=[vars(node) for node in nodes_given],
+            nodes=[vars(node) for node in nodes],
             directory=str(self.run_directory),
             **({"resumes": str(earlier)} if earlier else {}),
         )
-        self._name, self._remarks = name, chosen.remarks()
         for remark in self._remarks:
             self._driver.record("warning", message=remark)
-        self._submissions = Submissions(self._driver, self.run_directory, durations)
-        if earlier or keep_results:
-            self._submissions.keep_results(earlier)
         write_json(self.run_directory / "environment.json", describe_environment())
 
     def submit(
@@ -203,18 +213,18 @@ class Session:
         if self._closed:
             return
         self._closed = True
-        for future in self._driver.unfinished():
-            self._driver.cancel(future.task, "the session was closed")
-        outcome = status or self._outcome()
-        self._submissions.close()
-        self._driver.record("run.finished", status=outcome, seconds=round(time.time() - self._started, 3))
-        self._driver.close()
-        self._pilot.close()
-        forget_connection(self.run_directory)
-        try:
-            self._write_spec()
-        finally:
-            self._journal.close()
+        with contextlib.ExitStack() as end:
+            # All of it in any case, the last first: also after another Ctrl-C, or when the site does not answer.
+            end.callback(self._journal.close)
+            end.callback(self._write_spec)
+            end.callback(forget_connection, self.run_directory)
+            end.callback(self._pilot.close)
+            end.callback(self._driver.close)
+            for future in self._driver.unfinished():
+                self._driver.cancel(future.task, "the session was closed")
+            outcome = status or self._outcome()
+            self._submissions.close()
+            self._driver.record("run.finished", status=outcome, seconds=round(time.time() - self._started, 3))
 
     def _outcome(self) -> str:
         if self._driver.failed_tasks:
