@@ -18,6 +18,10 @@ from deeprc.pilots.local import LocalPilot
 from tests.runtime import faults
 
 
+def _open_files() -> set[str]:
+    return {entry.name for entry in Path("/proc/self/fd").iterdir()}
+
+
 def wait_together(comm: rc.Communicator) -> None:
     comm.barrier()
     time.sleep(600)
@@ -45,9 +49,9 @@ def test_what_comes_after_the_end_is_written_nowhere(tmp_path: Path) -> None:
     as it is."""
     session = rc.Session(cores=1, run_dir=tmp_path / "run")
     assert session.submit(len, [1, 2]).result(timeout=60) == 2
-    before = set(os.listdir("/proc/self/fd"))
+    before = _open_files()
     session.close()
-    freed = before - set(os.listdir("/proc/self/fd"))
+    freed = before - _open_files()
     others = [(tmp_path / f"file-{number}").open("wb", buffering=0) for number in range(len(freed) + 1)]
     session.stop(1.0)
     session.cancel(rc.Future("never", lambda task: session._driver.cancel(task, "late")))
