@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Where = tuple[str | int, ...]
 
+# What users write for fields that have a unit in their name.
+_SAID = {"memory_bytes": "memory", "timeout_s": "timeout"}
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -65,5 +68,5 @@ def _message(where: Where, message: str, given: object) -> str:
         text = "should be letters, digits, '.', '_' and '-', and begin with a letter or digit"
     if "should" in text.split()[:2]:
         text = f"should {text.partition('should ')[2]}, got {given!r}"
-    field = ".".join(map(str, where))
+    field = ".".join(_SAID.get(str(part), str(part)) for part in where)
     return f"{field}: {text}" if field else text

@@ -32,7 +32,7 @@ def error_for(task: str, failure: Failure) -> TaskError:
     whereabouts = {at.rank: at.text for at in failure.whereabouts}
     match failure.kind:
         case "raised":
-            message = f"{where}: {failure.message}\n\n{failure.traceback.rstrip()}"
+            message = f"{where}: {failure.message}\n\n{failure.traceback}".rstrip()
             return TaskFailedError(message, **place, traceback=failure.traceback)
         case "lost":
             return AgentLostError(f"task {task!r}: {failure.message}", **place)

@@ -72,7 +72,11 @@ class Future(concurrent.futures.Future[Any]):
     def result(self, timeout: float | None = None) -> Any:
         """The task's result, or its error raised. `timeout` in seconds, then TimeoutError."""
         if self._state != "FINISHED" or self._exception is not None:
-            _in_slices(super().result, timeout)
+            try:
+                _in_slices(super().result, timeout)
+            except DeepRCError as error:
+                # How it got here tells nothing: the task's own traceback is in the message.
+                raise error.with_traceback(None) from error.__cause__
         return self._loaded() if type(self._result) is Stored else self._result
 
     def _loaded(self) -> Any:

@@ -37,6 +37,7 @@ from deeprc.runtime.link.whereabouts import Frame
 from deeprc.runtime.process.devices import pin
 from deeprc.runtime.process.family import adopt_orphans, die_with_parent, has_children
 from deeprc.runtime.rank.stop_word import StopWord
+from deeprc.runtime.rank.tracebacks import users_traceback
 from deeprc.spec.signature import communicator_parameter, placed_communicator
 from deeprc.workspace import scratch_of, set_checkpoints, set_memory_budget, set_scratch
 
@@ -87,7 +88,7 @@ def _perform(
     except TaskStoppedError as stopped:
         return RankStopped(str(stopped))
     except BaseException as error:
-        return RankRaised(_one_line(error), _users_traceback(error), type(error).__name__, _frames(error))
+        return RankRaised(_one_line(error), users_traceback(error), type(error).__name__, _frames(error))
     finally:
         set_sink(None)
         # A log on a full disk is no reason for the rank to die.
@@ -195,14 +196,6 @@ def _packed(assignment: Assignment, result: Any, run_directory: Path) -> bytes |
         payload = cloudpickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL)
     name = f"{assignment.task}.{assignment.attempt}.{assignment.rank}.pickle"
     return packed(payload, run_directory / "results" / name)
-
-
-def _users_traceback(error: BaseException) -> str:
-    """The traceback from the user's function on, without the frames of this file."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename == __file__ and frames.tb_next:
-        frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames))
 
 
 def _frames(error: BaseException) -> tuple[Frame, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import zmq
 
-from deeprc.errors import JournalError, ResourceError, SessionClosedError, SpecError
+from deeprc.errors import DeepRCError, JournalError, ResourceError, SessionClosedError, SpecError
 from deeprc.journal import JournalWriter, new_run_directory, read_run, write_json
 from deeprc.journal.durations import remembered_durations
 from deeprc.journal.environment import describe_environment
@@ -151,18 +151,22 @@ class Session:
             ResourceError: more than the allocation has.
             SessionClosedError: the session has ended.
         """
-        resources = _resources(
-            ranks=ranks,
-            comm=comm,
-            threads=threads,
-            gpus=gpus,
-            memory_bytes=memory,
-            timeout_s=timeout,
-            retries=retries,
-            isolated=isolated,
-            priority=priority,
-        )
-        return self._submit(function, args, kwargs, resources, name)
+        try:
+            resources = _resources(
+                ranks=ranks,
+                comm=comm,
+                threads=threads,
+                gpus=gpus,
+                memory_bytes=memory,
+                timeout_s=timeout,
+                retries=retries,
+                isolated=isolated,
+                priority=priority,
+            )
+            return self._submit(function, args, kwargs, resources, name)
+        except DeepRCError as error:
+            # The line at fault is the caller's.
+            raise error.with_traceback(None) from error.__cause__
 
     def map(self, function: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> list[Future]:
         """Submit the function once for each element (of each iterable); `options` are those of `submit`."""

@@ -135,12 +135,12 @@ def files_by_river(files: Files) -> dict[str, Path]:
         DataError: there are none, or two of one name.
     """
     if isinstance(files, Mapping):
-        return {str(name): Path(path) for name, path in files.items()}
+        return {str(name): _existing(Path(path)) for name, path in files.items()}
     text = str(files)
     if Path(text).is_dir():
         paths = [path for path in Path(text).iterdir() if path.name.endswith(SUFFIXES) and path.name[0] != "."]
     else:
-        paths = [Path(path) for path in glob.glob(text)] if glob.has_magic(text) else [Path(text)]  # noqa: PTH207
+        paths = [Path(path) for path in glob.glob(text)] if glob.has_magic(text) else [_existing(Path(text))]  # noqa: PTH207
     if not paths:
         raise DataError(f"{text}: no files there that end in {', '.join(SUFFIXES[:3])}, or these with .gz")
     named: dict[str, Path] = {}
@@ -150,6 +150,14 @@ def files_by_river(files: Files) -> dict[str, Path]:
             raise DataError(f"{named[river]} and {path} are both of {river!r}: leave one out")
         named[river] = path
     return named
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise DataError(
+            f"no such file or folder: {str(path)!r} (from {Path.cwd()}); a pattern such as data/*.csv will do too"
+        )
+    return path
 
 
 def read_record(path: str | Path, form: Format) -> pl.DataFrame:
@@ -212,7 +220,8 @@ def _columns_of(path: Path, form: Format, columns: Mapping[str, str]) -> pl.Data
     for ours, theirs in columns.items():
         if theirs not in header:
             known = valid_values(theirs, header, noun="column")
-            raise DataError(f"{path}, row {rows}: no column {theirs!r} ({ours}). {known}")
+            other = "; or leave the file out, by a pattern such as 'data/Q*.csv'" if ours == "date" else ""
+            raise DataError(f"{path}, row {rows}: no column {theirs!r} ({ours}). {known}{other}")
     # A name that a file has twice is that of its first column.
     distinct = [name if header.index(name) == i else f"{name} {i}" for i, name in enumerate(header)]
     fields = read_fields(path, distinct, separator=separator, header_rows=rows, encoding=form.encoding)
