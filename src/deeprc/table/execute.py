@@ -28,7 +28,7 @@ from deeprc.table.operators.rows import (
     run_top_k,
 )
 from deeprc.table.operators.smoothing import run_smoothed
-from deeprc.table.operators.sort import run_sort
+from deeprc.table.operators.sort import run_sort, sort_alone
 from deeprc.table.operators.times import run_in_time, run_time_windows
 from deeprc.table.operators.unique import run_unique
 from deeprc.table.operators.weighted_in_time import run_weighted_in_time
@@ -98,7 +98,8 @@ def _spilled(plan: Node, comm: Communicator, room: Room) -> AbstractContextManag
 
 def _in_memory(plan: Node, comm: Communicator) -> pl.DataFrame:
     if comm.size == 1:
-        return compute(Execution(comm, _stage_alone).stage(plan).frame)
+        alone = Execution(comm, _stage_alone)
+        return sort_alone(plan, alone) if isinstance(plan, Sort) else compute(alone.stage(plan).frame)
     less = optimised(lowered(plan))
     shared = frozenset(node for node, readers in uses(less).items() if readers > 1)
     part = compute(Execution(comm, _stage, shared).stage(less).frame)

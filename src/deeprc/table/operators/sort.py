@@ -16,11 +16,13 @@ from itertools import pairwise
 
 import polars as pl
 
+from deeprc.table.engines import current
 from deeprc.table.exchange.exchange import exchange, replicate, together
 from deeprc.table.exchange.partition import split
+from deeprc.table.operators.sort_packed import packs, sorted_by
 from deeprc.table.operators.sort_ranges import MOST_RANKS, key_of, range_of, sampled_rows
 from deeprc.table.operators.whole import run_whole
-from deeprc.table.plan.expressions import is_row_wise, reads_by_selector, tree
+from deeprc.table.plan.expressions import is_row_wise, plain_column, reads_by_selector, tree
 from deeprc.table.plan.nodes import Sort
 from deeprc.table.stage import Execution, Stage, compute
 
@@ -89,14 +91,27 @@ def sort_rows(
         splitters = chosen_splitters(samples, order, size).rows()
         ranges = range_of(key.to_series(), splitters, descending=order.descending[0], rank=rank)
         arrived = exchange(split(rows, ranges, size), run.comm, operator)
-        return compute(_sorted(arrived.lazy(), by, order, stable=stable))
+        return _sorted(arrived, by, order, stable=stable)
     return _merged(rows, by, order, run, operator, stable=stable)
 
 
-def _sorted(rows: pl.LazyFrame, by: Sequence[pl.Expr], order: Order, *, stable: bool) -> pl.LazyFrame:
-    return rows.sort(
+def sort_alone(node: Sort, run: Execution) -> pl.DataFrame:
+    """Run on one rank, where nothing comes after the sort."""
+    name = plain_column(node.by[0]) if len(node.by) == 1 else None
+    if name is None or not packs(node.input.schema[name]):
+        return compute(node.apply(run.stage(node.input).frame))
+    order = Order.of(node.descending, node.nulls_last)
+    return _sorted(compute(run.stage(node.input).frame), node.by, order, stable=node.maintain_order)
+
+
+def _sorted(rows: pl.DataFrame, by: Sequence[pl.Expr], order: Order, *, stable: bool) -> pl.DataFrame:
+    key = key_of(by, rows)
+    if key is not None and packs(rows.schema[key]) and current.get() != "gpu":
+        return sorted_by(rows, key, descending=order.descending[0])
+    ordered = rows.lazy().sort(
         list(by), descending=list(order.descending), nulls_last=list(order.nulls_last), maintain_order=stable
     )
+    return compute(ordered)
 
 
 def _merged(
@@ -105,7 +120,7 @@ def _merged(
     """Sort here, exchange ranges, merge: for any keys."""
 
     def local() -> tuple[pl.DataFrame, pl.DataFrame]:
-        rows = _sorted(frame.lazy(), by, order, stable=stable).collect()
+        rows = _sorted(frame, by, order, stable=stable)
         return rows, rows.select(key.alias(name) for key, name in zip(by, order.names, strict=True))
 
     (rows, keys), _ = together(run.comm, f"sorting its part for {operator}", local, lambda _: None)
@@ -115,7 +130,7 @@ def _merged(
     parts = [rows.slice(start, end - start) for start, end in pairwise(cuts)]
     # What arrived is one sorted run from each rank, which a stable sort merges.
     arrived = exchange(parts, run.comm, operator)
-    return _sorted(arrived.lazy(), by, order, stable=True).collect()
+    return _sorted(arrived, by, order, stable=True)
 
 
 def _samples(keys: pl.DataFrame, rank: int) -> pl.DataFrame:
