@@ -13,6 +13,7 @@ from deeprc import errors
 from deeprc.journal.events import KINDS
 from deeprc.table import GroupBy
 from tests.docs.pages import ROOT
+from tests.docs.polars_methods import PAGE, lines
 
 REFERENCE = ROOT / "docs/reference"
 README = (ROOT / "README.md").read_text()
@@ -129,3 +130,11 @@ def test_pictures_are_small() -> None:
     """A reader on a slow line waits for them."""
     for picture in (ROOT / "docs/images").iterdir():
         assert picture.stat().st_size < 300_000, picture
+
+
+def test_polars_methods_are_all_told_of() -> None:
+    """As both sides' code has them; `python -m tests.docs.polars_methods` writes the page anew."""
+    assert (
+        PAGE.read_text().partition("\n## ")[2].splitlines()
+        == "\n".join(lines()).rstrip().removeprefix("## ").splitlines()
+    )

@@ -220,8 +220,8 @@ def _both(t: T, o: T) -> tuple[T, T]:
     return t.select("k", "g", "e", "d", "s"), t.select("k", "g", "e", "d", "s").slice(2, 60)
 
 
-def _cat(tables: list[T]) -> T:
-    return pl.concat(tables) if isinstance(tables[0], pl.LazyFrame) else rc.concat(tables)
+def _cat(tables: list[T], how: Any = "vertical") -> T:
+    return (pl.concat if isinstance(tables[0], pl.LazyFrame) else rc.concat)(tables, how=how)
 
 
 MORE_JOINS = {

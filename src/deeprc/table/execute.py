@@ -10,6 +10,7 @@ import polars as pl
 
 from deeprc.communicator import Communicator
 from deeprc.table.exchange.exchange import concat
+from deeprc.table.operators.beside import run_beside
 from deeprc.table.operators.between import run_interpolated
 from deeprc.table.operators.group_by import run_group_by
 from deeprc.table.operators.join import run_join
@@ -31,6 +32,8 @@ from deeprc.table.operators.smoothing import run_smoothed
 from deeprc.table.operators.sort import run_sort, sort_alone
 from deeprc.table.operators.times import run_in_time, run_time_windows
 from deeprc.table.operators.unique import run_unique
+from deeprc.table.operators.unrepeated import run_unrepeated
+from deeprc.table.operators.upsample import run_upsampled
 from deeprc.table.operators.weighted_in_time import run_weighted_in_time
 from deeprc.table.operators.weighted_spread import run_weighted_spread
 from deeprc.table.operators.whole import run_step
@@ -39,6 +42,7 @@ from deeprc.table.optimise.pushdown import optimised, uses
 from deeprc.table.plan.lowering import lowered
 from deeprc.table.plan.nodes import GroupBy, Head, Join, Node, Sort, Source, Step, Unique
 from deeprc.table.plan.row_nodes import (
+    Beside,
     Concat,
     JoinAsof,
     Keyed,
@@ -51,6 +55,8 @@ from deeprc.table.plan.row_nodes import (
     ShuffleByKey,
     Slice,
     TopK,
+    Unrepeated,
+    Upsampled,
 )
 from deeprc.table.plan.window_nodes import (
     ByKey,
@@ -110,7 +116,7 @@ def _in_memory(plan: Node, comm: Communicator) -> pl.DataFrame:
 def _stage_alone(node: Node, run: Execution) -> Stage:
     if isinstance(node, Source):
         return Stage(node.load(run.comm))
-    if isinstance(node, Sample | Permute | Repartition | MapPart):
+    if isinstance(node, Sample | Permute | Repartition | MapPart | Unrepeated):
         return _stage(node, run)
     return Stage(node.apply(*(run.stage(source).frame for source in node.inputs)))
 
@@ -135,6 +141,7 @@ _OPERATORS: dict[type[Node], Callable[[Any, Execution], Stage]] = {
     Sort: run_sort,
     Unique: run_unique,
     Concat: run_concat,
+    Beside: run_beside,
     Slice: run_slice,
     TopK: run_top_k,
     Reverse: run_reverse,
@@ -146,6 +153,8 @@ _OPERATORS: dict[type[Node], Callable[[Any, Execution], Stage]] = {
     Keyed: run_keyed,
     MapPart: run_map_part,
     JoinAsof: run_join_asof,
+    Unrepeated: run_unrepeated,
+    Upsampled: run_upsampled,
     Scalars: run_scalars,
     ByKey: run_by_key,
     Nearby: run_nearby,

@@ -107,7 +107,7 @@ def together(
 
     Raises:
         DataError: another rank's work failed; says which, and its error. This rank's own error is raised
-            unchanged.
+            unchanged; of a panic of Polars, which is no Exception, a DataError is made.
     """
     result: list[T] = []
     failure: Exception | None = None
@@ -117,6 +117,11 @@ def together(
         report = (None, facts(result[0]))
     except Exception as error:
         failure, report = error, (f"{type(error).__name__}: {error}", None)
+    except pl.exceptions.PanicException as panic:
+        # Were it to pass, the other ranks would take what comes next for the answer to this.
+        failure = DataError(f"Polars gave up while {doing}: {panic}")
+        failure.__cause__ = panic
+        report = (str(failure), None)
     reports = comm.all_gather(report)
     if failure is not None:
         raise failure

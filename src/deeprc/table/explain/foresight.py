@@ -21,6 +21,7 @@ from deeprc.table.plan.expressions import is_scalar
 from deeprc.table.plan.nodes import GroupBy, Head, Join, Node, Select, Sort, Step, Unique
 from deeprc.table.plan.placement import Placement, after_step, key_columns, matching_keys
 from deeprc.table.plan.row_nodes import (
+    Beside,
     Concat,
     JoinAsof,
     Keyed,
@@ -32,6 +33,8 @@ from deeprc.table.plan.row_nodes import (
     ShuffleByKey,
     Slice,
     TopK,
+    Unrepeated,
+    Upsampled,
 )
 from deeprc.table.plan.window_nodes import Around, ByKey, TimeWindows
 
@@ -65,6 +68,8 @@ class Foresight:
             return Moves(self._of_step(node))
         if isinstance(node, Sort):
             return Moves([_range(node) if sorts_locally(node) else _ONE_PLACE])
+        if isinstance(node, Unrepeated):
+            return Moves([] if self._together(node.input, node.keys) else [_hash("keys", node.keys)])
         if isinstance(node, ShuffleByKey | Keyed) and node.keys:
             return Moves([] if self._together(node.input, node.keys) else [_hash("rows", node.keys)])
         return Moves(_of_rows(node))
@@ -169,7 +174,7 @@ class Foresight:
         return self.placements[id(node)][1]
 
     def _placement(self, node: Node) -> Placement:
-        if isinstance(node, Around | Head | Slice | Sample | RowIndex):
+        if isinstance(node, Around | Head | Slice | Sample | RowIndex | Unrepeated):
             return self.placement(node.input)
         if isinstance(node, Step):
             return None if node.looks_around else after_step(node, self.placement(node.input))
@@ -198,6 +203,8 @@ class Foresight:
 def _of_rows(node: Node) -> list[str]:
     if isinstance(node, Concat):
         return ["exchange: rows by their numbers, evenly"] * node.in_order
+    if isinstance(node, Beside):
+        return ["exchange: rows by their numbers, to those of the first table"]
     if isinstance(node, TopK):
         return [f"exchange: the {node.k} rows of each rank to rank 0"]
     if isinstance(node, Permute):
@@ -211,6 +218,8 @@ def _of_rows(node: Node) -> list[str]:
     if isinstance(node, TimeWindows):
         reach = f"exchange: rows that the windows of other ranks reach, {node.period} from their own"
         return [reach] if node.grid_is_fixed else [_ONE_PLACE]
+    if isinstance(node, Upsampled):
+        return ["exchange: the first and the last moment of each rank to all ranks"]
     if isinstance(node, JoinAsof):
         if not node.left_by:
             return ["exchange: right rows near the left rows of each rank"]

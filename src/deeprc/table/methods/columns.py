@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
+import numpy as np
 import polars as pl
 from polars import selectors as cs
 
@@ -22,31 +23,34 @@ class Columns(Planned):
     """What a table's rows hold."""
 
     def filter(self, *predicates: Any, **constraints: Any) -> Self:
-        """Keep the rows for which all predicates hold, as `polars.LazyFrame.filter`."""
+        """Keep the rows for which all predicates hold, as `polars.LazyFrame.filter`.
+
+        A list, array or Series of booleans is a mask: a value for each row of the whole table.
+        """
         equal = tuple(pl.col(name) == value for name, value in constraints.items())
-        return self._next("filter", plan.Filter(self.node, (*as_expressions(predicates), *equal)))
+        return self._next("filter", plan.Filter(self.node, (*_conditions(predicates), *equal)))
 
     def remove(self, *predicates: Any, **constraints: Any) -> Self:
         """Leave out the rows for which all predicates hold, as `polars.LazyFrame.remove`."""
         equal = tuple(pl.col(name) == value for name, value in constraints.items())
-        gone = (*as_expressions(predicates), *equal)
+        gone = (*_conditions(predicates), *equal)
         return self.filter(~pl.all_horizontal(*gone).fill_null(False)) if gone else self
 
-    def select(self, *exprs: Any, **named: Any) -> Self:
+    def select(self, *exprs: Any, **named_exprs: Any) -> Self:
         """Compute columns, as `polars.LazyFrame.select`. Aggregates alone give one row, on rank 0."""
-        return self._next("select", plan.Select(self.node, as_expressions(exprs, named)))
+        return self._next("select", plan.Select(self.node, as_expressions(exprs, named_exprs)))
 
-    def with_columns(self, *exprs: Any, **named: Any) -> Self:
+    def with_columns(self, *exprs: Any, **named_exprs: Any) -> Self:
         """Add or replace columns, as `polars.LazyFrame.with_columns`."""
-        return self._next("with_columns", plan.WithColumns(self.node, as_expressions(exprs, named)))
+        return self._next("with_columns", plan.WithColumns(self.node, as_expressions(exprs, named_exprs)))
 
-    def select_seq(self, *exprs: Any, **named: Any) -> Self:
+    def select_seq(self, *exprs: Any, **named_exprs: Any) -> Self:
         """As `select`: what runs side by side is not for the caller to say."""
-        return self.select(*exprs, **named)
+        return self.select(*exprs, **named_exprs)
 
-    def with_columns_seq(self, *exprs: Any, **named: Any) -> Self:
+    def with_columns_seq(self, *exprs: Any, **named_exprs: Any) -> Self:
         """As `with_columns`."""
-        return self.with_columns(*exprs, **named)
+        return self.with_columns(*exprs, **named_exprs)
 
     def rename(self, mapping: Mapping[str, str] | Callable[[str], str], *, strict: bool = True) -> Self:
         """Rename columns: {old: new}, or a function of names; `strict`: all the old ones have to be there."""
@@ -80,9 +84,9 @@ class Columns(Planned):
         return self.filter(*(pl.col(name).is_not_nan().fill_null(True) for name in floats)) if floats else self
 
     def fill_nan(self, value: Any) -> Self:
-        """Put a value in place of NaN, as `polars.LazyFrame.fill_nan`; a literal, not an expression."""
+        """Put a value, or an expression's, in place of NaN, as `polars.LazyFrame.fill_nan`."""
         if isinstance(value, pl.Expr):
-            raise SpecError("fill_nan takes a value; for expressions use with_columns")
+            return self.with_columns(cs.float().fill_nan(value)) if any(map(_is_float, self.dtypes)) else self
         return self._each("fill_nan", "FILL NAN", lambda frame: frame.fill_nan(value))
 
     def fill_null(
@@ -96,7 +100,7 @@ class Columns(Planned):
         """Put a value in place of nulls, or what a strategy finds, as `polars.LazyFrame.fill_null`.
 
         Args:
-            value: a literal, or a row-wise expression, for all columns of its type.
+            value: a literal, for all columns of its type, or an expression, for all columns.
             strategy: in place of a value "forward", "backward" (from the row before or after, over the borders of
                 parts too), "min", "max", "mean" (of the whole column), "zero" or "one".
             limit: how many nulls in a row "forward" and "backward" fill; None: all.
@@ -115,7 +119,7 @@ class Columns(Planned):
         if strategy is not None:
             return self.with_columns(pl.all().fill_null(strategy=strategy, limit=limit))
         if isinstance(value, pl.Expr) and not is_row_wise(value, self.schema):
-            raise SpecError("fill_null takes a row-wise expression; for others use with_columns")
+            return self.with_columns(pl.all().fill_null(value))
 
         def method(frame: pl.LazyFrame) -> pl.LazyFrame:
             return frame.fill_null(value, matches_supertype=matches_supertype)
@@ -196,13 +200,50 @@ class Columns(Planned):
 
         return self._next("unnest", row_nodes.EachRow(self.node, f"UNNEST {list(names)}", method)) if names else self
 
-    def match_to_schema(self, schema: Mapping[str, Any], **options: Any) -> Self:
+    def match_to_schema(
+        self,
+        schema: Mapping[str, Any],
+        *,
+        missing_columns: Any = "raise",
+        missing_struct_fields: Any = "raise",
+        extra_columns: Literal["ignore", "raise"] = "raise",
+        extra_struct_fields: Any = "raise",
+        integer_cast: Any = "forbid",
+        float_cast: Any = "forbid",
+    ) -> Self:
         """The columns that the schema names, in its order and types, as `polars.LazyFrame.match_to_schema`."""
 
         def method(frame: pl.LazyFrame) -> pl.LazyFrame:
-            return frame.match_to_schema(schema, **options)
+            return frame.match_to_schema(
+                schema,
+                missing_columns=missing_columns,
+                missing_struct_fields=missing_struct_fields,
+                extra_columns=extra_columns,
+                extra_struct_fields=extra_struct_fields,
+                integer_cast=integer_cast,
+                float_cast=float_cast,
+            )
 
         return self._next("match_to_schema", row_nodes.EachRow(self.node, "MATCH TO SCHEMA", method))
 
     def _each(self, operator: str, label: str, method: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Self:
         return self._next(operator, row_nodes.Each(self.node, label, method))
+
+
+def _conditions(predicates: Iterable[Any]) -> tuple[pl.Expr, ...]:
+    """Predicates as expressions; of a mask, which to `as_expressions` is a list of columns, a literal of many rows."""
+    return tuple(
+        condition
+        for each in predicates
+        for condition in ([pl.lit(pl.Series(each))] if _is_mask(each) else as_expressions([each]))
+    )
+
+
+def _is_mask(predicate: Any) -> bool:
+    if isinstance(predicate, np.ndarray | pl.Series):
+        return True
+    return isinstance(predicate, list | tuple) and bool(predicate) and all(isinstance(each, bool) for each in predicate)
+
+
+def _is_float(dtype: pl.DataType) -> bool:
+    return dtype.is_float()

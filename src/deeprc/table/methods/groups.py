@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal
+from typing import Any, Literal
 
 import polars as pl
-from polars._typing import QuantileMethod
 
 from deeprc.errors import SpecError
+from deeprc.table.methods.each_column import EachColumn
 from deeprc.table.methods.planned import PlannedT
 from deeprc.table.plan import nodes as plan
 from deeprc.table.plan.expressions import as_expressions, is_row_wise, one_by_one
-from deeprc.table.plan.row_nodes import Keyed
+from deeprc.table.plan.row_nodes import Keyed, RowIndex
 from deeprc.table.plan.window_nodes import TimeWindows
 
 _HELD = "__held__"
+_FIRST, _ROW = "__first__", "__row__"
 
 
 @dataclass(frozen=True)
-class GroupBy(Generic[PlannedT]):
+class GroupBy(EachColumn[PlannedT]):
     """A table and the keys to group it by."""
 
     table: PlannedT
@@ -32,96 +33,57 @@ class GroupBy(Generic[PlannedT]):
         """Keep the groups of which all predicates hold, as `pl.len() > 3`; to be followed by `agg` and its like."""
         return replace(self, conditions=(*self.conditions, *as_expressions(predicates)))
 
-    def agg(self, *exprs: Any, **named: Any) -> PlannedT:
+    def agg(self, *aggs: Any, **named_aggs: Any) -> PlannedT:
         """Aggregate each group with any Polars expressions, exactly."""
-        single = tuple(one for several in as_expressions(exprs, named) for one in one_by_one(several))
-        if not self.conditions:
-            return self.table._next(
-                "group_by.agg", plan.GroupBy(self.table.node, self.keys, single, self.maintain_order)
-            )
-        held = pl.all_horizontal(*self.conditions).alias(_HELD)
-        groups = plan.GroupBy(self.table.node, self.keys, (*single, held), self.maintain_order)
-        kept = self.table._next("group_by.having", plan.Filter(groups, (pl.col(_HELD),)))
-        return kept._next("group_by.agg", plan.Drop(kept.node, (_HELD,)))
-
-    def len(self, name: str = "len") -> PlannedT:
-        """The number of rows of each group."""
-        return self.agg(pl.len().alias(name))
-
-    def all(self) -> PlannedT:
-        """All values of each other column, as lists."""
-        return self._each(lambda column: column)
-
-    def first(self) -> PlannedT:
-        """The first value of each other column."""
-        return self._each(pl.Expr.first)
-
-    def last(self) -> PlannedT:
-        """The last value of each other column."""
-        return self._each(pl.Expr.last)
-
-    def sum(self) -> PlannedT:
-        """The sum of each other column."""
-        return self._each(pl.Expr.sum)
-
-    def mean(self) -> PlannedT:
-        """The mean of each other column."""
-        return self._each(pl.Expr.mean)
-
-    def min(self) -> PlannedT:
-        """The smallest value of each other column."""
-        return self._each(pl.Expr.min)
-
-    def max(self) -> PlannedT:
-        """The largest value of each other column."""
-        return self._each(pl.Expr.max)
-
-    def median(self) -> PlannedT:
-        """The median of each other column."""
-        return self._each(pl.Expr.median)
-
-    def n_unique(self) -> PlannedT:
-        """How many different values each other column has."""
-        return self._each(pl.Expr.n_unique)
-
-    def quantile(self, quantile: float, interpolation: QuantileMethod = "nearest") -> PlannedT:
-        """The quantile, in 0..1, of each other column."""
-        return self._each(lambda column: column.quantile(quantile, interpolation))
+        single = tuple(one for several in as_expressions(aggs, named_aggs) for one in one_by_one(several))
+        node = plan.GroupBy(self.table.node, self.keys, (*single, *_held(self.conditions)), self.maintain_order)
+        return _that_hold(self.table, node, "group_by.agg", self.conditions)
 
     def head(self, n: int = 5) -> PlannedT:
-        """The first n rows of each group. Row order is kept within a group alone."""
-        return self._rows("HEAD", lambda groups: groups.head(n))
+        """The first n rows of each group. Row order is kept within a group alone, unless `maintain_order`."""
+        return self._rows_of_groups("HEAD", lambda groups: groups.head(n))
 
     def tail(self, n: int = 5) -> PlannedT:
-        """The last n rows of each group. Row order is kept within a group alone."""
-        return self._rows("TAIL", lambda groups: groups.tail(n))
+        """The last n rows of each group. Row order is kept within a group alone, unless `maintain_order`."""
+        return self._rows_of_groups("TAIL", lambda groups: groups.tail(n))
 
     def map_groups(self, function: Callable[[pl.DataFrame], pl.DataFrame], schema: Any) -> PlannedT:
         """Call a function with the rows of each group; its results, of the columns of `schema`, are the table."""
+        if self.maintain_order:
+            raise SpecError("map groups of groups keeps no order of groups: sort the result")
         return self._rows("MAP GROUPS", lambda groups: groups.map_groups(function, schema))
 
     def _each(self, aggregate: Callable[[pl.Expr], pl.Expr]) -> PlannedT:
         keys = {key.meta.output_name() for key in self.keys}
         return self.agg(*(aggregate(pl.col(name)) for name in self.table.schema if name not in keys))
 
-    def _rows(self, what: str, method: Callable[[Any], pl.LazyFrame]) -> PlannedT:
+    def _rows_of_groups(self, what: str, method: Callable[[Any], pl.LazyFrame]) -> PlannedT:
+        """Rows of groups; in the order of the groups' first rows where that is asked for, by the rows' numbers."""
+        if not self.maintain_order:
+            return self._rows(what, method)
+        number = pl.col(_ROW)
+        rows = self.table._next("group_by", RowIndex(self.table.node, _ROW, 0))
+        groups = GroupBy(rows, self.keys, maintain_order=False, conditions=self.conditions)
+        chosen = groups._rows(what, method, number.min().over(self.keys).alias(_FIRST))
+        by = (pl.col(_FIRST), number)
+        ordered = plan.Sort(chosen.node, by, (False, False), (False, False))
+        return chosen._next("group_by", plan.Drop(ordered, (_FIRST, _ROW)))
+
+    def _rows(self, what: str, method: Callable[[Any], pl.LazyFrame], *added: pl.Expr) -> PlannedT:
         if self.conditions:
             raise SpecError(f"{what.lower()} of groups takes no having(); use filter with pl.len().over(keys) first")
-        if self.maintain_order or not all(is_row_wise(key, self.table.schema) for key in self.keys):
-            raise SpecError(
-                f"{what.lower()} of groups takes row-wise keys, and keeps no order of groups: add other keys by "
-                "with_columns, and sort the result"
-            )
+        if not all(is_row_wise(key, self.table.schema) for key in self.keys):
+            raise SpecError(f"{what.lower()} of groups takes row-wise keys: add other keys by with_columns")
 
         def applied(frame: pl.LazyFrame) -> pl.LazyFrame:
-            return method(frame.group_by(*self.keys, maintain_order=self.maintain_order))
+            return method(frame.with_columns(*added).group_by(*self.keys))
 
         label = f"{what} OF GROUPS"
         return self.table._next(f"group_by.{what.lower()}", Keyed(self.table.node, label, self.keys, applied))
 
 
 @dataclass(frozen=True)
-class Windows(Generic[PlannedT]):
+class Windows(EachColumn[PlannedT]):
     """A table and the windows to group it by: what `group_by_dynamic` and `rolling` return."""
 
     table: PlannedT
@@ -129,12 +91,47 @@ class Windows(Generic[PlannedT]):
     operator: Literal["group_by_dynamic", "rolling"]
     index_column: str
     options: Mapping[str, Any]
+    conditions: tuple[pl.Expr, ...] = ()
 
-    def agg(self, *exprs: Any, **named: Any) -> PlannedT:
+    def having(self, *predicates: Any) -> Windows[PlannedT]:
+        """Keep the windows of which all predicates hold, as `pl.len() > 3`; to be followed by `agg` and its like."""
+        return replace(self, conditions=(*self.conditions, *as_expressions(predicates)))
+
+    def agg(self, *aggs: Any, **named_aggs: Any) -> PlannedT:
         """Aggregate each window with any Polars expressions."""
-        expressions = as_expressions(exprs, named)
+        expressions = (*as_expressions(aggs, named_aggs), *_held(self.conditions))
+        node: plan.Node = TimeWindows(self.table.node, self.operator, self.index_column, self.options, expressions)
+        if self.keys:
+            node = self.table._keyed(node.label(), self.keys, node.apply)
+        return _that_hold(self.table, node, f"{self.operator}.agg", self.conditions)
 
-        node = TimeWindows(self.table.node, self.operator, self.index_column, self.options, expressions)
-        if not self.keys:
-            return self.table._next(f"{self.operator}.agg", node)
-        return self.table._next(f"{self.operator}.agg", self.table._keyed(node.label(), self.keys, node.apply))
+    def map_groups(self, function: Callable[[pl.DataFrame], pl.DataFrame], schema: Any) -> PlannedT:
+        """Call a function with the rows of each window; its results, of the columns of `schema`, are the table.
+
+        Where no `group_by` was given rank 0 calls it for all.
+        """
+        if self.conditions:
+            raise SpecError("map_groups of windows takes no having(): let the function give no rows")
+
+        def applied(frame: pl.LazyFrame) -> pl.LazyFrame:
+            groups: Any = getattr(frame, self.operator)(self.index_column, **self.options)
+            mapped: pl.LazyFrame = groups.map_groups(function, schema)
+            return mapped
+
+        label = f"MAP GROUPS OF {self.operator.upper()}"
+        return self.table._next(f"{self.operator}.map_groups", self.table._keyed(label, self.keys, applied))
+
+    def _each(self, aggregate: Callable[[pl.Expr], pl.Expr]) -> PlannedT:
+        return self.agg(aggregate(pl.all()))
+
+
+def _held(conditions: tuple[pl.Expr, ...]) -> tuple[pl.Expr, ...]:
+    """Whether all of the conditions hold, as one more aggregate."""
+    return (pl.all_horizontal(*conditions).alias(_HELD),) if conditions else ()
+
+
+def _that_hold(table: PlannedT, groups: plan.Node, operator: str, conditions: tuple[pl.Expr, ...]) -> PlannedT:
+    if not conditions:
+        return table._next(operator, groups)
+    kept = table._next(operator, plan.Filter(groups, (pl.col(_HELD),)))
+    return kept._next(operator, plan.Drop(kept.node, (_HELD,)))

@@ -45,6 +45,10 @@ class Output(Planned):
 
     def gather(self, root: int | None = None, *, engine: Engine = "streaming") -> pl.DataFrame:
         """Compute; return all ranks' rows in order, on every rank or on `root` alone (no rows elsewhere)."""
+        if root is not None and not isinstance(root, int):
+            raise SpecError(
+                "gather(root) brings all rows together; for rows of some numbers use with_row_index and filter"
+            )
         if root is not None and not 0 <= root < self.comm.size:
             raise SpecError(f"root={root} is not a rank: there are {self.comm.size}, from 0")
         part = self._part("gathering", engine)

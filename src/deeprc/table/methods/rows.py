@@ -86,19 +86,21 @@ class Rows(Planned):
     def sort(
         self,
         by: Any,
-        *more: Any,
+        *more_by: Any,
         descending: bool | Sequence[bool] = False,
         nulls_last: bool | Sequence[bool] = False,
         maintain_order: bool = False,
+        multithreaded: bool = True,
     ) -> Self:
         """Sort by columns or expressions into a total order over all ranks, rank 0 first.
 
         Args:
-            by, more: the keys, most significant first.
+            by, more_by: the keys, most significant first.
             descending, nulls_last: for all keys, or one value for each.
             maintain_order: keep the order of rows with equal keys.
+            multithreaded: Polars' hint for one process; not used.
         """
-        expressions = self._expanded("sort", (by, *more))
+        expressions = self._expanded("sort", (by, *more_by))
         node = plan.Sort(
             self.node,
             expressions,
@@ -127,7 +129,7 @@ class Rows(Planned):
         *,
         fraction: float | None = None,
         with_replacement: bool = False,
-        shuffle: bool = False,
+        shuffle: bool | None = None,
         seed: int | None = None,
     ) -> Self:
         """Random rows; for one seed the same on any number of ranks.
@@ -135,7 +137,7 @@ class Rows(Planned):
         Args:
             n, fraction: how many rows, or which part of them (rounded down); one of the two.
             with_replacement: whether a row may be taken more than once.
-            shuffle: put them into a random order; else they are in the table's.
+            shuffle: put them into a random order; else, None too, they are in the table's.
             seed: None takes another one at each run.
 
         Raises:

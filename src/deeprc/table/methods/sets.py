@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Self
+from typing import Literal, Self, get_args
 
 import polars as pl
 
-from deeprc.errors import SpecError
+from deeprc.errors import SpecError, valid_values
 from deeprc.table.methods.aggregates import Aggregates
 from deeprc.table.methods.planned import PlannedT, of_one_communicator
 from deeprc.table.operators.rows import aligned
+from deeprc.table.plan import nodes as plan
 from deeprc.table.plan import row_nodes
+from deeprc.table.schema import as_data_error
 from deeprc.table.stage import Execution, Stage
 
+How = Literal["vertical", "vertical_relaxed", "diagonal", "diagonal_relaxed", "horizontal"]
+_HOWS = get_args(How)
 _SIDE, _FIRST, _LAST = "__side__", "__first__", "__last__"
 
 
@@ -44,14 +48,18 @@ class Sets(Aggregates):
         """
         return concat([self, other]).sort(key, maintain_order=maintain_order)
 
-    def equals(self, other: Self, *, ordered: bool = True) -> bool:
+    def equals(self, other: Self, *, null_equal: bool = True, ordered: bool = True) -> bool:
         """Whether both tables have the same columns and rows; with `ordered=False` in any order. Collective.
 
-        Nulls are equal, and NaN are. Tables may be split over the ranks in different ways.
+        Nulls are equal, unless `null_equal` is False, and NaN are. Tables may be split over the ranks in any ways.
         """
         other = of_one_communicator("equals", self, other)
         if self.schema != other.schema:
             return False
+        if not null_equal:
+            nulls = self.filter(pl.any_horizontal(pl.all().is_null())).head(1)._part("comparing").height
+            if any(self.comm.all_gather(nulls)):
+                return False
         run = Execution(self.comm, lambda node, run: Stage(pl.LazyFrame()))
         if ordered or not self.columns:
             mine, theirs = (run.measure(table._part("comparing").lazy(), table.node) for table in (self, other))
@@ -75,15 +83,48 @@ class Sets(Aggregates):
         return marked[0].union_all(marked[1]).group_by(*self.columns).agg(*halves)
 
 
-def concat(tables: Iterable[PlannedT], *, in_order: bool = True) -> PlannedT:
+def concat(
+    tables: Iterable[PlannedT],
+    *,
+    how: How = "vertical",
+    in_order: bool = True,
+) -> PlannedT:
     """The rows of all tables, those of the first one first, split evenly; or as they lie, where order is no matter.
 
+    Args:
+        how: as in `polars.concat`. "vertical": all have the same columns; "diagonal": a column that a table has not is
+            null there; with "_relaxed" types may differ, and become one that holds all. "horizontal": the columns
+            of all, which have as many rows, side by side.
+        in_order: whether the order of rows is kept.
+
     Raises:
-        SpecError: no table is given, or they are of several communicators.
-        DataError: the tables differ in columns or types.
+        SpecError: no table is given, they are of several communicators, or `how` is unknown.
+        DataError: the tables differ in columns or types; when it runs: side by side they differ in their rows.
     """
     given = list(tables)
     if not given:
         raise SpecError("concat takes at least one table")
+    if how not in _HOWS:
+        raise SpecError(
+            f"unknown how={how!r}. {valid_values(str(how), _HOWS, noun='how')}. To align by keys use join(how='full')"
+        )
     nodes = tuple(of_one_communicator("concat", given[0], table).node for table in given)
+    if how == "horizontal":
+        return given[0]._next("concat", row_nodes.Beside(nodes, broadcast=False))
+    if how != "vertical":
+        with as_data_error("concat"):
+            frames = [pl.LazyFrame(schema=node.schema) for node in nodes]
+            schema = pl.concat(frames, how=how).collect_schema()
+        nodes = tuple(_of_schema(node, schema) for node in nodes)
     return given[0]._next("concat", row_nodes.Concat(nodes, in_order))
+
+
+def _of_schema(node: plan.Node, schema: pl.Schema) -> plan.Node:
+    """The node's rows with all columns of the schema; null where it has none."""
+    if node.schema == schema and list(node.schema) == list(schema):
+        return node
+    columns = (
+        pl.col(name).cast(dtype) if name in node.schema else pl.lit(None, dtype=dtype).alias(name)
+        for name, dtype in schema.items()
+    )
+    return plan.Select(node, tuple(columns))

@@ -204,7 +204,7 @@ def _on_root(expressions: Sequence[pl.Expr], frame: pl.DataFrame, step: Select, 
     result, _ = together(
         run.comm,
         f"computing {step.label()}",
-        lambda: [] if run.comm.rank else compute(whole.lazy().select(*expressions)).get_columns(),
+        lambda: [] if run.comm.rank else compute(whole.rechunk().lazy().select(*expressions)).get_columns(),
         lambda _: None,
     )
     return result

@@ -44,7 +44,7 @@ def computed(
     """This rank's rows of expressions over the whole table: rank 0 gets the columns they read, and no others."""
     schema = step.input.schema
     empty = pl.LazyFrame(schema=schema)
-    names = empty.select(*expressions).collect_schema().names()
+    columns = empty.select(*expressions).collect_schema()
     needed = _in_order(root_columns(expressions, schema), schema) or schema.names()[:1]
     operator = step.label()
     whole = gather(base.select(needed), run.comm, operator)
@@ -52,10 +52,19 @@ def computed(
     result, _ = together(
         run.comm,
         f"computing {operator}",
-        lambda: compute(evaluated.apply(whole.lazy()).select(names)),
+        lambda: (
+            pl.DataFrame(schema=columns)
+            if run.comm.rank
+            else compute(evaluated.apply(_in_one_piece(whole)).select(columns.names()))
+        ),
         lambda frame: None,
     )
     return scatter(result, heights, run.comm, operator)
+
+
+def _in_one_piece(whole: pl.DataFrame) -> pl.LazyFrame:
+    """Of the parts that came, since some of Polars' expressions, as `rle`, panic over several."""
+    return whole.rechunk().lazy()
 
 
 def _select_around(step: Select, stage: Stage, run: Execution) -> Stage:
@@ -66,7 +75,7 @@ def _select_around(step: Select, stage: Stage, run: Execution) -> Stage:
     result, heights = together(
         run.comm,
         f"computing {step.label()}",
-        lambda: compute(step.apply(whole.lazy())) if run.comm.rank == 0 else pl.DataFrame(schema=step.schema),
+        lambda: compute(step.apply(_in_one_piece(whole))) if run.comm.rank == 0 else pl.DataFrame(schema=step.schema),
         lambda frame: frame.height,
     )
     counts = [rows for rows, _ in facts]

@@ -28,6 +28,7 @@ from deeprc.table.plan.nodes import (
     WithColumns,
 )
 from deeprc.table.plan.row_nodes import (
+    Beside,
     Concat,
     EachRow,
     JoinAsof,
@@ -41,12 +42,14 @@ from deeprc.table.plan.row_nodes import (
     ShuffleByKey,
     Slice,
     TopK,
+    Unrepeated,
+    Upsampled,
     with_inputs,
 )
 from deeprc.table.plan.window_nodes import TimeWindows
 
 Names = frozenset[str]
-_MOVING = Permute | Repartition | Reverse | RowIndex | Sample | ShuffleByKey | Slice | TopK
+_MOVING = Permute | Repartition | Reverse | RowIndex | Sample | ShuffleByKey | Slice | TopK | Unrepeated
 
 
 def optimised(plan: Node) -> Node:
@@ -100,11 +103,14 @@ class _Pruning:
     def _pruned(self, node: Node, needed: Names) -> Node:
         if isinstance(node, Source):
             return node
-        if isinstance(node, EachRow | JoinAsof | Keyed | MapPart | TimeWindows):
+        if isinstance(node, EachRow | JoinAsof | Keyed | MapPart | TimeWindows | Upsampled):
             return with_inputs(node, tuple(self.prune(source, frozenset(source.schema)) for source in node.inputs))
         if isinstance(node, Concat):
             columns = needed or _any_column(node)
             return with_inputs(node, tuple(self._only(source, columns) for source in node.inputs))
+        if isinstance(node, Beside):
+            tables = (self._only(table, needed & set(table.schema)) for table in node.tables)
+            return with_inputs(node, tuple(tables))
         if isinstance(node, Join):
             left, right = _join_sides(node, needed)
             return replace(node, left=self._only(node.left, left), right=self._only(node.right, right))
@@ -147,7 +153,7 @@ def _read_below(node: Node, needed: Names) -> Names:
         return needed | root_columns(node.expressions, schema)
     if isinstance(node, Sort | TopK):
         return needed | root_columns(node.by, schema)
-    if isinstance(node, ShuffleByKey):
+    if isinstance(node, ShuffleByKey | Unrepeated):
         return needed | root_columns(node.keys, schema)
     if isinstance(node, Unique):
         return frozenset(schema) if node.subset is None else needed | set(node.subset)

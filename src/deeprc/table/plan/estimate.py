@@ -11,7 +11,7 @@
 | group_by, unique | as many as a sample of the source says keys differ; a tenth where no sample has the keys |
 | aggregates alone | one |
 | head, slice, top_k, sample | what was asked for, if there is so much |
-| a function on each part, unpivot | not known |
+| a function on each part, unpivot, upsample | not known |
 | all others | those of the input |
 
 A row's bytes are those of its columns: of a sample where the source is a file, else of the type.
@@ -42,6 +42,7 @@ from deeprc.table.plan.nodes import (
     WithColumns,
 )
 from deeprc.table.plan.row_nodes import (
+    Beside,
     Concat,
     EachRow,
     MapPart,
@@ -53,13 +54,15 @@ from deeprc.table.plan.row_nodes import (
     ShuffleByKey,
     Slice,
     TopK,
+    Unrepeated,
+    Upsampled,
 )
 
 KEPT_BY_FILTER = 1 / 3
 KEPT_BY_SEMI_JOIN = 1 / 2
 KEPT_BY_GROUPING = 1 / 10
 _OF_MOST_ROWS = ("IsNotNull", "IsNotNan", "IsFinite")
-_SAME_ROWS = Step | Sort | Permute | Repartition | Reverse | RowIndex | ShuffleByKey
+_SAME_ROWS = Step | Sort | Permute | Repartition | Reverse | RowIndex | ShuffleByKey | Unrepeated
 _SO_MANY = _SAME_ROWS | Concat | Head | Slice | TopK | Sample
 
 
@@ -101,6 +104,8 @@ class Estimates:
             return self._joined(node, *inputs)
         if isinstance(node, Concat):
             return sum(inputs)
+        if isinstance(node, Beside):
+            return max(inputs)
         if isinstance(node, Filter):
             return rows if self.most else rows * prod(_kept_by(predicate) for predicate in node.predicates)
         if isinstance(node, GroupBy | Unique):
@@ -126,7 +131,9 @@ class Estimates:
 
 def _can_tell(node: Node) -> bool:
     """Not where a user's function gives the rows, nor how many there are of each in another shape."""
-    return not isinstance(node, MapPart) and not (isinstance(node, EachRow) and node.schema != node.input.schema)
+    return not isinstance(node, MapPart | Upsampled) and not (
+        isinstance(node, EachRow) and node.schema != node.input.schema
+    )
 
 
 def _kept_by(predicate: pl.Expr) -> float:

@@ -30,6 +30,24 @@ class Concat(Node):
 
 
 @dataclass(frozen=True, eq=False)
+class Beside(Node):
+    """Columns of several tables, row by row; `broadcast` repeats the row of a table that has but one."""
+
+    tables: tuple[Node, ...]
+    broadcast: bool
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return self.tables
+
+    def apply(self, *frames: pl.LazyFrame) -> pl.LazyFrame:
+        return pl.concat(frames, how="horizontal")
+
+    def label(self) -> str:
+        return f"SIDE BY SIDE {len(self.tables)} tables"
+
+
+@dataclass(frozen=True, eq=False)
 class Rows(Node):
     """An operator over the rows of one input that keeps its columns, or adds to them."""
 
@@ -208,7 +226,7 @@ class JoinAsof(Node):
 
 def with_inputs_of(node: Node, inputs: Sequence[Node]) -> dict[str, object]:
     """What of a node changes when it reads other inputs."""
-    if isinstance(node, Concat):
+    if isinstance(node, Concat | Beside):
         return {"tables": tuple(inputs)}
     names = ("left", "right") if len(inputs) == 2 else ("input",)
     return dict(zip(names, inputs, strict=True))
@@ -217,3 +235,34 @@ def with_inputs_of(node: Node, inputs: Sequence[Node]) -> dict[str, object]:
 def with_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:
     """The same operator over other inputs."""
     return node if inputs == node.inputs else replace(node, **with_inputs_of(node, inputs))
+
+
+@dataclass(frozen=True, eq=False)
+class Unrepeated(Rows):
+    """The rows as they are, once no two of them have been found to have equal keys.
+
+    Keys with a null are equal to no other, unless `nulls_equal`.
+    """
+
+    keys: tuple[pl.Expr, ...]
+    nulls_equal: bool
+    side: str
+
+    def label(self) -> str:
+        return f"CHECK that [{', '.join(map(str, self.keys))}] are unique"
+
+
+@dataclass(frozen=True, eq=False)
+class Upsampled(Rows):
+    """Rows for the moments from the first to the last, `every` so long, with nulls where there was none."""
+
+    index: str
+    every: str
+
+    def apply(self, *frames: pl.LazyFrame) -> pl.LazyFrame:
+        names = [self.index, *(name for name in self.input.schema if name != self.index)]
+        upsampled = frames[0].map_batches(lambda rows: rows.upsample(self.index, every=self.every))
+        return upsampled.select(names) if len(names) > 1 else upsampled
+
+    def label(self) -> str:
+        return f"UPSAMPLE {self.index} every {self.every}"
