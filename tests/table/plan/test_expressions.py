@@ -37,6 +37,7 @@ ROW_WISE = [
     pl.col("k").map_elements(lambda value: value, return_dtype=pl.Int64),
     pl.col("x").name.suffix("_new"),
     pl.col("s").struct.field("a"),
+    pl.col("s").struct.with_fields(a=pl.field("a") + 1, b=pl.col("k")),
     g.cast(pl.Categorical),
 ]
 LOOK_AROUND = [
@@ -70,6 +71,9 @@ LOOK_AROUND = [
     pl.struct(x.sum(), "g"),
     x.map_batches(lambda series: series.cum_sum()),
     g.str.to_date(),
+    pl.col("k").cumulative_eval(pl.element().sum()),
+    pl.col("s").struct.with_fields(a=pl.field("a").cum_sum()),
+    pl.col("s").struct.with_fields(b=x.sum()),
 ]
 
 

@@ -91,6 +91,10 @@ def row_wise(node: Tree, schema: pl.Schema) -> bool:
         return row_wise(node["Alias"][0], schema)
     if node_kind == "KeepName":
         return row_wise(node["KeepName"], schema)
+    if node_kind == "Eval" and kind(node["Eval"]["variant"]) == "Cumulative":
+        return False
+    if node_kind == "StructEval" and not all(row_wise(field, schema) for field in node["StructEval"]["evaluation"]):
+        return False
     if node_kind in _CHILDREN:
         return all(row_wise(node[node_kind][child], schema) for child in _CHILDREN[node_kind])
     if node_kind == "AnonymousFunction":
