@@ -5,6 +5,7 @@ A pilot joins the suite by a class here and its name in `SITES`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -218,8 +219,21 @@ def radical_session() -> Iterator[Any]:
 
 def agents_of(session: rc.Session, node: str) -> list[psutil.Process]:
     """The agents of a node that run on this machine, whoever started them."""
-    marks = ["deeprc.runtime.agent", str(session.run_directory), node]
-    return [process for process in processes_of(session) if set(marks) <= set(process.cmdline())]
+    marks = {"deeprc.runtime.agent", str(session.run_directory), node}
+    return [process for process in started_as(marks) if process.pid != os.getpid()]
+
+
+def started_as(marks: set[str]) -> list[psutil.Process]:
+    """Processes on this machine with all these words in their command.
+
+    Without their children: one that has just been forked has its parent's words until it starts its own program.
+    """
+    found = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if marks <= set(process.cmdline()):
+                found[process.pid] = process, process.ppid()
+    return [process for process, parent in found.values() if parent not in found]
 
 
 def processes_of(session: rc.Session) -> list[psutil.Process]:
@@ -240,11 +254,12 @@ def shared_memory_of(processes: list[psutil.Process]) -> set[Path]:
     """Segments in /dev/shm that processes of this user have open and that still have a name."""
     found = set()
     for process in processes:
-        for entry in Path(f"/proc/{process.pid}/fd").iterdir():
-            target = entry.readlink()
-            if target.parent == Path("/dev/shm") and target.exists():
-                found.add(target)
-    return found
+        # It may end meanwhile, or close what it had open.
+        with contextlib.suppress(OSError):
+            for entry in list(Path(f"/proc/{process.pid}/fd").iterdir()):
+                with contextlib.suppress(OSError):
+                    found.add(entry.readlink())
+    return {target for target in found if target.parent == Path("/dev/shm") and target.exists()}
 
 
 SITES: dict[str, type[Site]] = {"local": LocalSite, "radical": RadicalSite, "ray": RaySite, "slurm": SlurmSite}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import itertools
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -20,8 +22,9 @@ import pytest
 _PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "munged")
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 _INSTALL = "apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge"
-_READY_S = 60.0
-NODE_LOST_S = 6
+_READY_S = 120.0
+# Long enough that a machine which is busy loses none by itself.
+NODE_LOST_S = 15
 
 _CONFIGURATION = """\
 ClusterName=deeprc
@@ -54,7 +57,7 @@ SwitchType=switch/none
 ReturnToService=2
 SlurmctldTimeout=30
 SlurmdTimeout={node_lost_s}
-KillWait=5
+KillWait=20
 OverTimeLimit=0
 InactiveLimit=0
 MinJobAge=300
@@ -76,7 +79,7 @@ class SlurmCluster:
     gpus: int
     environment: dict[str, str] = field(default_factory=dict)
 
-    def command(self, *words: str, timeout_s: float = 30.0) -> str:
+    def command(self, *words: str, timeout_s: float = 60.0) -> str:
         """What a Slurm command prints; fails if it fails."""
         done = subprocess.run(
             words, env=self.environment, capture_output=True, text=True, timeout=timeout_s, check=False
@@ -128,11 +131,11 @@ class SlurmCluster:
 
     def cancel_all(self) -> None:
         """Cancel every job and wait until none is left."""
-        if ids := self.jobs():
-            self.command("scancel", *ids)
         deadline = time.monotonic() + _READY_S
-        while self.jobs() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        while (ids := self.jobs()) and time.monotonic() < deadline:
+            # One that has just ended by itself, or is ending, is refused.
+            subprocess.run(["scancel", *ids], env=self.environment, capture_output=True, timeout=60, check=False)
+            time.sleep(0.2)
 
 
 def require_slurm() -> None:
@@ -207,14 +210,19 @@ def _configuration(cluster: SlurmCluster) -> str:
 
 
 def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports that nobody listens on, below those which the kernel gives to connections: a daemon may start again."""
+    lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    candidates = random.SystemRandom().sample(range(max(1024, lowest_given - 20_000), lowest_given), 1000)
+    return list(itertools.islice(filter(_is_free, candidates), number))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tried:
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _stop(cluster: SlurmCluster) -> None:
@@ -245,7 +253,7 @@ def allocation(cluster: SlurmCluster, *options: str) -> Iterator[str]:
         env=cluster.environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=True,
     )
     job = done.stderr.partition("Granted job allocation ")[2].split()[0]

@@ -17,6 +17,7 @@ from deeprc.journal import read_run
 from deeprc.pilots.ray import RayPilot
 from deeprc.pilots.ray_cluster import NodeOffer, bundle, chosen_nodes, driver_host, named, offers
 from deeprc.runtime.pilot import Allocation
+from tests.pilots.sites import started_as
 
 GIB = 1 << 30
 
@@ -97,14 +98,10 @@ def pid_and_node(seconds: float) -> int:
 
 def agents(run: Path) -> list[psutil.Process]:
     """Agents of a run, whoever started them."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if {"deeprc.runtime.agent", str(run)} <= set(process.info["cmdline"] or ())
-    ]
+    return started_as({"deeprc.runtime.agent", str(run)})
 
 
-def ended(futures: list[Any], count: int, timeout_s: float = 90) -> list[Any]:
+def ended(futures: list[Any], count: int, timeout_s: float = 120) -> list[Any]:
     """Those that have ended, once there are `count`."""
     deadline = time.monotonic() + timeout_s
     while len(done := [future for future in futures if future.done()]) < count:

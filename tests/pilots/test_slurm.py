@@ -18,6 +18,7 @@ from deeprc.errors import AgentLostError, ResourceError
 from deeprc.journal import read_run
 from deeprc.pilots.slurm import Host
 from deeprc.pilots.slurm_pilot import SlurmPilot, address_towards
+from tests.pilots.sites import started_as
 from tests.pilots.slurm_cluster import SlurmCluster, allocation
 
 
@@ -31,17 +32,10 @@ def job(cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
 
 def agents(run_directory: Path) -> list[psutil.Process]:
     """Agents of a run on this machine."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if {"deeprc.runtime.agent", str(run_directory)} <= set(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+    return started_as({"deeprc.runtime.agent", str(run_directory)})
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -168,11 +162,12 @@ def test_when_the_driver_is_killed_nothing_is_left(cluster: SlurmCluster, job: s
         "time.sleep(600)\n"
     )
     driver = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
-    assert driver.stdout is not None and driver.stdout.readline() == "running\n"
-    assert len(agents(tmp_path / "run")) == 1
-    driver.kill()
-    driver.wait()
-    driver.stdout.close()
+    try:
+        assert driver.stdout is not None and driver.stdout.readline() == "running\n"
+        assert len(agents(tmp_path / "run")) == 1
+    finally:
+        driver.kill()
+        driver.communicate()
     wait_until(lambda: agents(tmp_path / "run") == [])
     wait_until(lambda: cluster.command("squeue", "--noheader", "--steps", "--format=%j").split() == [])
 

@@ -56,7 +56,7 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "deeprc.cli.main", *map(str, arguments)]
 
 
-def deeprc(*arguments: object, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:
+def deeprc(*arguments: object, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
@@ -143,7 +143,7 @@ def test_ctrl_c_cancels_the_job(folder: Path, cluster: SlurmCluster) -> None:
     process = started("run", "long.yaml", *ON_SLURM, "--run-dir", "kept")
     wait_until(lambda: happened(folder / "kept", "task.started"))
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
     assert "Cancelling job" in output
     assert cluster.jobs() == []
@@ -156,7 +156,7 @@ def test_a_job_that_is_cancelled_ends_the_run_with_the_reason(folder: Path, clus
     process = started("run", "long.yaml", *ON_SLURM, "--run-dir", "kept")
     wait_until(lambda: happened(folder / "kept", "task.started"))
     cluster.command("scancel", *cluster.jobs())
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 1, output
     assert "was cancelled (Slurm: CANCELLED" in output and "job.log ends with" in output
     wait_until(lambda: processes_of(folder / "kept") == [])
@@ -164,25 +164,29 @@ def test_a_job_that_is_cancelled_ends_the_run_with_the_reason(folder: Path, clus
 
 def test_a_job_that_cannot_begin_is_told_with_its_log(folder: Path, cluster: SlurmCluster) -> None:
     """Here the functions' file goes away while the job waits."""
-    process = started("run", "good.yaml", *ON_SLURM, "--run-dir", "kept", "--sbatch-option", "begin=now+3")
-    wait_until((folder / "kept/job.json").is_file)
+    process = started("run", "good.yaml", *ON_SLURM, "--run-dir", "kept", "--sbatch-option", "begin=now+1hour")
+    assert process.stdout is not None
+    assert any("PENDING (BeginTime)" in line for line in iter(process.stdout.readline, ""))
     (folder / "steps.py").unlink()
-    output, _ = process.communicate(timeout=90)
+    (job,) = cluster.jobs()
+    cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now")
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 1, output
-    assert "PENDING (BeginTime)" in output
     assert "ended with exit code 2" in output and "steps.py" in output
 
 
 def test_a_job_outlives_the_terminal_that_follows_it(folder: Path, cluster: SlurmCluster) -> None:
     """Its loss is not Ctrl-C; and --detach does not follow at all."""
-    process = started("run", "good.yaml", *ON_SLURM, "--run-dir", "kept", "--sbatch-option", "begin=now+2")
+    process = started("run", "good.yaml", *ON_SLURM, "--run-dir", "kept", "--sbatch-option", "begin=now+1hour")
     wait_until((folder / "kept/job.json").is_file)
     os.killpg(process.pid, signal.SIGHUP)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
+    (job,) = cluster.jobs()
+    cluster.command("scontrol", "update", f"JobId={job}", "StartTime=now")
     detached = deeprc("run", "good.yaml", *ON_SLURM, "--run-dir", "other", "--detach")
     assert detached.returncode == 0 and "submitted" in detached.stdout
     for run in ("kept", "other"):
-        wait_until(lambda run=run: happened(folder / run, "run.finished"), 90)
+        wait_until(lambda run=run: happened(folder / run, "run.finished"), 120)
         assert read_run(folder / run).events[-1]["status"] == "succeeded"
 
 
@@ -209,8 +213,8 @@ def test_a_job_put_back_into_the_queue_goes_on_where_it_was(folder: Path, cluste
     wait_until(lambda: '"task":"b","attempt":1' in _text(folder / "kept/events.jsonl"))
     (job,) = cluster.jobs()
     cluster.command("scontrol", "requeue", job)
-    (folder / "go").touch()
     wait_until(lambda: cluster.command("squeue", "--noheader", "--format=%T").strip() == "PENDING")
+    (folder / "go").touch()
     cluster.start_again(job)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output

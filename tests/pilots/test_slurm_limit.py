@@ -22,13 +22,15 @@ import deeprc as rc
 
 def first(): return 60
 
-def count(end, folder, seconds):
+def count(end, folder, seconds, waits_at):
     reached = rc.checkpoint_dir() / "reached"
     start = int(reached.read_text()) if reached.exists() else 0
     for number in range(start, end):
         with (Path(folder) / "log").open("a") as log:
             log.write(f"{number}\\n")
         time.sleep(seconds)
+        while number == waits_at and not rc.stopping():
+            time.sleep(0.05)
         if rc.stopping():
             reached.write_text(str(number + 1))
             raise rc.TaskStoppedError(f"at {number + 1}")
@@ -41,9 +43,11 @@ def last(number): return number + 1
 COUNT = """\
 tasks:
   first: {{run: "steps.py:first"}}
-  count: {{run: "steps.py:count", args: [{{task: first}}, "${{here}}", {seconds}]}}
+  count: {{run: "steps.py:count", args: [{{task: first}}, "${{here}}", {seconds}, {waits_at}]}}
   last: {{run: "steps.py:last", args: [{{task: count}}]}}
 """
+# Here the first start waits to be told to stop: it is not over before, however fast or slow the machine.
+WAITS_AT = 5
 ON_SLURM = ("--on", "slurm", "--nodes", "1", "--run-dir", "kept")
 
 
@@ -51,7 +55,7 @@ ON_SLURM = ("--on", "slurm", "--nodes", "1", "--run-dir", "kept")
 def folder(cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory on the login node."""
     (tmp_path / "steps.py").write_text(STEPS)
-    (tmp_path / "count.yaml").write_text(COUNT.format(seconds=0.2))
+    (tmp_path / "count.yaml").write_text(COUNT.format(seconds=0.05, waits_at=WAITS_AT))
     (tmp_path / "wait.yaml").write_text("tasks: {wait: {run: 'steps.py:wait', args: [600]}}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
@@ -72,7 +76,7 @@ def start_now(cluster: SlurmCluster, job: str) -> None:
 def test_a_run_told_to_stop_goes_on_in_the_same_job(folder: Path, cluster: SlurmCluster) -> None:
     """By the signal Slurm sends before the limit: no step is done twice, the result is right, the exit code 0."""
     process = started("run", "count.yaml", *ON_SLURM, "--time", "1h")
-    wait_until(lambda: len(counted(folder)) >= 3, 120)
+    wait_until(lambda: len(counted(folder)) > WAITS_AT, 120)
     (job,) = cluster.jobs()
     cluster.command("scancel", "--batch", "--signal=USR1", job)
     start_now(cluster, job)
@@ -105,7 +109,7 @@ def test_a_run_that_gets_no_further_is_not_started_again(folder: Path, cluster: 
 def test_a_run_goes_back_as_often_as_it_may(folder: Path, cluster: SlurmCluster) -> None:
     """Not at all, with --requeues 0; its checkpoint is there for a later run."""
     process = started("run", "count.yaml", *ON_SLURM, "--time", "1h", "--requeues", "0")
-    wait_until(lambda: len(counted(folder)) >= 3, 120)
+    wait_until(lambda: len(counted(folder)) > WAITS_AT, 120)
     (job,) = cluster.jobs()
     cluster.command("scancel", "--batch", "--signal=USR1", job)
     output, _ = process.communicate(timeout=120)
@@ -120,7 +124,7 @@ def test_a_run_goes_back_as_often_as_it_may(folder: Path, cluster: SlurmCluster)
 @pytest.mark.slow
 def test_a_job_shorter_than_its_run_ends_well(folder: Path, cluster: SlurmCluster) -> None:
     """A limit of a minute, 48 s of work, of which 40 fit: stopped by the clock, restarted until all is done."""
-    (folder / "count.yaml").write_text(COUNT.format(seconds=0.8))
+    (folder / "count.yaml").write_text(COUNT.format(seconds=0.8, waits_at=-1))
     process = started("run", "count.yaml", *ON_SLURM, "--time", "1m", "--stop-before", "20s")
     wait_until((folder / "kept/job.json").is_file)
     (job,) = cluster.jobs()
@@ -144,7 +148,7 @@ def test_a_batch_script_of_the_users_own_goes_on_too(folder: Path, cluster: Slur
     run = shlex.join([*command("run", "count.yaml", "--on", "slurm", "--run-dir", "kept")])
     (folder / "own.sh").write_text(f"{script}#SBATCH --signal=B:USR1@120\ntrap '' USR1\nexec {run}\n")
     job = cluster.command("sbatch", "--parsable", "own.sh").strip()
-    wait_until(lambda: len(counted(folder)) >= 3, 120)
+    wait_until(lambda: len(counted(folder)) > WAITS_AT, 120)
     cluster.command("scancel", "--batch", "--signal=USR1", job)
     start_now(cluster, job)
     wait_until(lambda: happened(folder / "kept/restarts/1", "run.finished"), 120)
@@ -168,7 +172,7 @@ def test_a_limit_that_an_administrator_extends_is_seen(cluster: SlurmCluster) ->
 def test_a_local_run_stops_at_the_signal_too(folder: Path) -> None:
     """As other batch systems may send it."""
     process = started("run", "count.yaml", "--run-dir", "kept", "--cores", "1")
-    wait_until(lambda: len(counted(folder)) >= 3, 120)
+    wait_until(lambda: len(counted(folder)) > WAITS_AT, 120)
     process.send_signal(signal.SIGUSR1)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 75, output

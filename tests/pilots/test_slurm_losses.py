@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ import pytest
 import deeprc as rc
 from deeprc.errors import AgentLostError
 from deeprc.journal import read_run
+from tests.pilots.sites import started_as
 from tests.pilots.slurm_cluster import SlurmCluster, allocation
 from tests.pilots.test_slurm_job import happened, processes_of, started, wait_until
 
@@ -34,7 +36,8 @@ def power_off(cluster: SlurmCluster) -> None:
             continue
     assert len(doomed) > 2
     for process in doomed:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def set_down(cluster: SlurmCluster) -> None:
@@ -81,7 +84,7 @@ def test_a_lost_node_costs_what_ran_there(
             harm(mended)
             for name in [name for name, node in before.items() if node == "node2" and name.startswith("once")]:
                 with pytest.raises(AgentLostError, match="node2 is lost"):
-                    futures.pop(name).result(timeout=90)
+                    futures.pop(name).result(timeout=120)
             go.touch()
             for future in futures.values():
                 assert future.result(timeout=60) == str(go)
@@ -107,11 +110,7 @@ def test_a_run_that_does_not_stop_is_ended_by_slurm(folder: Path, cluster: Slurm
     process = started("run", "long.yaml", "--on", "slurm", "--nodes", "1", "--run-dir", "kept", "--time", "1h")
     wait_until(lambda: happened(folder / "kept", "task.started"), 120)
     (job,) = cluster.jobs()
-    (batch,) = [
-        each
-        for each in psutil.process_iter(["cmdline"])
-        if {"deeprc.cli.main", str(folder / "kept/pipeline.yaml")} <= set(each.info["cmdline"] or ())
-    ]
+    (batch,) = started_as({"deeprc.cli.main", str(folder / "kept/pipeline.yaml")})
     os.kill(batch.pid, signal.SIGSTOP)
     end = datetime.datetime.now() + datetime.timedelta(seconds=2)
     cluster.command("scontrol", "update", f"JobId={job}", f"EndTime={end:%Y-%m-%dT%H:%M:%S}")

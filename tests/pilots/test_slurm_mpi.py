@@ -189,7 +189,7 @@ def test_a_node_lost_in_mid_task(tmp_path: Path, harm: Callable[[SlurmPmiSite, r
             harm(site, session)
             assert future.result(timeout=TASK_S) == 2
             assert len({place["node"] for place in contract.places(session, future.task)}) == 1
-            assert [future.exception(timeout=60) for future in holders].count(None) >= 1
+            assert [future.exception(timeout=TASK_S) for future in holders].count(None) >= 1
             failures = read_run(tmp_path / "run").of_kind("task.failed")
             assert [each["error"] for each in failures if each["task"] == future.task] == [AgentLostError.__name__]
         assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=30), site.leftovers(session)

@@ -18,7 +18,7 @@ import pytest
 from tests.pilots import two_hosts
 from tests.runtime import faults
 
-SILENT_S = 4.0
+SILENT_S = 8.0
 
 
 def ip(*words: str) -> None:
@@ -80,10 +80,9 @@ def test_traffic_crosses_and_a_host_is_cut_off(hosts: tuple[str, str], tmp_path:
     driver = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert faults.wait_until((run / "stuck").exists, timeout_s=120), driver.communicate(timeout=5)
-        time.sleep(0.5)
         ip("-n", second, "link", "set", "link0", "down")
         cut = time.time()
-        output, errors = driver.communicate(timeout=100)
+        output, errors = driver.communicate(timeout=150)
     finally:
         driver.kill()
     assert driver.returncode == 0, errors
@@ -94,8 +93,8 @@ def test_traffic_crosses_and_a_host_is_cut_off(hosts: tuple[str, str], tmp_path:
         assert traffic["crossed"] > 4 << 20
         assert set(traffic["listening"]) <= {two_hosts.FIRST, two_hosts.SECOND}, traffic["comm"]
     assert "node second is lost: its agent has been silent" in lost["lost"]
-    # The limit, and a heartbeat before and after it.
-    assert lost["at"] - cut < SILENT_S + 5
+    # By the limit, and not by TCP's, which are of minutes.
+    assert lost["at"] - cut < SILENT_S + 30
     assert rest == {"rest": 3}
     assert end == {"ended_by_itself": True}
     assert faults.wait_until(lambda: not processes_naming(str(run))), processes_naming(str(run))
