@@ -116,7 +116,7 @@ class SlurmCluster:
         deadline = time.monotonic() + _READY_S
         while (state := self.command("sinfo", "--noheader", f"--nodes={node}", "--format=%T").strip()) != "idle":
             assert time.monotonic() < deadline, f"{node} is still {state}"
-            if "down" in state:
+            if "down" in state or "drain" in state:
                 resume = ("scontrol", "update", f"NodeName={node}", "State=RESUME")
                 subprocess.run(resume, env=self.environment, capture_output=True, timeout=30, check=False)
             time.sleep(0.2)

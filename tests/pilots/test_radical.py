@@ -24,7 +24,7 @@ from deeprc.pilots.radical import RadicalPilot
 from tests.pilots.sites import radical_session, started_as
 from tests.runtime import faults
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def places(comm: rc.Communicator) -> list[tuple[int, int, str]]:
