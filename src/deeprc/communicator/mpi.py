@@ -127,10 +127,15 @@ def connect(rendezvous: Rendezvous) -> MpiCommunicator:
         MissingDependencyError: mpi4py is not installed.
         MpiWorldError: the ranks were not started as one MPI world of the task's size.
     """
+    # Not for each task of a warm rank.
+    joined = (lambda _: None) if _ending else rendezvous.joined
+    joined(False)
     try:
+        # This is MPI_Init. No rank gets past the duplicates below before all have come out of it.
         from mpi4py import MPI
     except ImportError as error:
         raise MissingDependencyError("comm='mpi' needs mpi4py and an MPI library: pip install 'deeprc[mpi]'") from error
+    joined(True)
     world = MPI.COMM_WORLD
     if world.Get_size() != rendezvous.size or world.Get_rank() != rendezvous.rank:
         raise MpiWorldError(

@@ -30,6 +30,8 @@ class Rendezvous:
     share: Callable[[str | None], str]
     address: str = "127.0.0.1"
     timeout_s: float = 300.0
+    # Told False before a library joins the world that this rank was started in, True once it has.
+    joined: Callable[[bool], None] = lambda _: None
 
     @property
     def size(self) -> int:

@@ -126,11 +126,11 @@ class Gang:
         """Note a death; it outranks exceptions, which peers raise when a collective loses a rank."""
         if self.failure is not None and self.failure.kind not in ("raised", "stuck"):
             return
-        how = _how_a_rank_ended(process.exit_code)
+        how = _how_a_rank_ended(process.exit_code, joining=process.joining)
         if process.forsaken is not None:
             how = f"was {'not started' if process.pid is None else 'ended'}, as {process.forsaken}"
         self.failure = Failure(
-            kind="died",
+            kind="unjoined" if process.joining else "died",
             message=how + last_words,
             rank=self.rank_of(process),
             node=self.node,
@@ -198,7 +198,9 @@ class Gang:
         self.failure = Failure(kind="unserved", message=message, rank=self.numbers[0], node=self.node)
 
 
-def _how_a_rank_ended(exit_code: int | None) -> str:
+def _how_a_rank_ended(exit_code: int | None, *, joining: bool) -> str:
     if exit_code is None:
         return "closed its channel without a result"
+    if joining:
+        return f"{how_it_ended(exit_code)} in MPI_Init, before its function began"
     return how_it_ended(exit_code) + (" before its function returned" if exit_code >= 0 else "")

@@ -25,6 +25,7 @@ from deeprc.runtime.link.messages import (
     GangRuns,
     GangShares,
     GangStarted,
+    Joining,
     JournalEvent,
     PartReturned,
     RankRaised,
@@ -203,6 +204,8 @@ class Gangs:
         match message:
             case JournalEvent():
                 self._record(message.kind, **message.fields)
+            case Joining():
+                process.joining = not message.joined
             case tuple() if gang:
                 self._rank_returned(gang, process, RankReturned._make(message))
             case RankStopped() if gang:

@@ -37,6 +37,8 @@ class RankProcess:
     retired: bool = False
     # What became of the launcher that started it, or was to.
     forsaken: str | None = None
+    # Whether its MPI library is joining its world: no rank of that has begun its task then.
+    joining: bool = False
     # Why the rank serves no further task, once something has spoilt it.
     unfit: str | None = None
     log_offset: int = 0
@@ -50,6 +52,7 @@ class RankProcess:
     def begin_task(self) -> None:
         """Remember where the output of the next task begins, and forget what the last one held."""
         self.held_bytes = self.peak_bytes = 0
+        self.joining = False
         self.children = []
         try:
             self.log_offset = self.log.stat().st_size

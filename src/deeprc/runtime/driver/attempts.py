@@ -7,7 +7,7 @@ from typing import Any
 
 from deeprc.errors import DeepRCError
 from deeprc.runtime.driver.ahead import Ahead
-from deeprc.runtime.driver.failures import error_for, failure_event
+from deeprc.runtime.driver.failures import error_for, failure_event, why_again
 from deeprc.runtime.driver.flight import Flight
 from deeprc.runtime.driver.liveness import Liveness
 from deeprc.runtime.driver.results import merged_result
@@ -18,6 +18,7 @@ from deeprc.runtime.link.loop import Loop
 from deeprc.runtime.link.messages import (
     CancelTask,
     EndGang,
+    Failure,
     GangEnded,
     GangFailed,
     GangFinished,
@@ -37,6 +38,9 @@ from deeprc.runtime.pilot import Node
 
 # After a part of a gang has failed, how long its other parts may say what they have seen before they are ended.
 _BLAME_GRACE_S = 0.3
+
+# How often the ranks of a task may die in MPI_Init before that counts as an attempt.
+_MOST_UNJOINED = 2
 
 GangMessage = GangStarted | GangFinished | GangFailed | GangEnded | GangShares | PartReturned
 Send = Callable[[Iterable[str], Any], None]
@@ -273,7 +277,7 @@ class Attempts:
 
     def _end_parts(self, task: Task, flight: Flight) -> None:
         if task.flight is flight and not flight.reported:
-            self._send(flight.to_end(), EndGang(task.name, flight.attempt, ask=flight.is_stuck))
+            self._send(flight.to_end(), EndGang(task.name, flight.attempt, ask=flight.needs_whereabouts))
 
     def _settle(self, task: Task, flight: Flight) -> None:
         """Every part has reported: the attempt is over."""
@@ -305,9 +309,8 @@ class Attempts:
     def _failed(self, task: Task, flight: Flight) -> None:
         self._scheduler.release(task.name)
         failure = flight.blamed()
-        if failure.kind in ("cold", "unserved"):
-            self.plain_mpi |= failure.kind == "unserved"
-            self._record("warning", message=f"task {task.name!r} is started again: {failure.message}")
+        if self._is_no_attempt(task, failure):
+            self._record("warning", message=f"task {task.name!r} is started again: {why_again(failure)}")
             task.retries += 1
             self._tasks.again(task)
             return
@@ -322,6 +325,19 @@ class Attempts:
             **failure_event(error, failure),
         )
         self._tasks.again(task) if will_retry else self._tasks.end_failed(task, error)
+
+    def _is_no_attempt(self, task: Task, failure: Failure) -> bool:
+        """Whether a task's function has begun on no rank, for a reason that another start may not meet."""
+        match failure.kind:
+            case "cold":
+                return True
+            case "unserved":
+                self.plain_mpi = True
+                return True
+            case "unjoined":
+                task.unjoined += 1
+                return task.unjoined <= _MOST_UNJOINED and self._liveness.any_left
+        return False
 
     def _keep_world(self, task: Task, flight: Flight) -> None:
         if flight.world is None:

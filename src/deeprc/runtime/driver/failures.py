@@ -67,6 +67,14 @@ def failure_event(error: TaskError, failure: Failure) -> dict[str, Any]:
     }
 
 
+def why_again(failure: Failure) -> str:
+    """Why a task that has begun on no rank is started again, in one line and what the library said."""
+    if failure.kind != "unjoined":
+        return failure.message
+    output = f"\nIts last output:\n{failure.output}" if failure.output else ""
+    return f"rank {failure.rank} on {failure.node} {failure.message}{output}"
+
+
 def _what_happened(failure: Failure) -> str:
     late = f"; ranks still running: {list(failure.late)}" if failure.late else ""
     where = f". Where its ranks were:\n{described(failure.whereabouts)}" if failure.whereabouts else ""

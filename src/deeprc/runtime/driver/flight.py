@@ -12,10 +12,20 @@ from typing import Literal
 
 from deeprc.runtime.driver.scheduler import Placement, Seat
 from deeprc.runtime.link.messages import Failure, GangFinished, GangStarted, RankPlace
-from deeprc.runtime.link.whereabouts import Whereabouts
+from deeprc.runtime.link.whereabouts import RETURNED, Whereabouts
 
 # What explains a failure comes first: exceptions follow from deaths, and deaths from the loss of a node.
-_WEIGHT = {"cold": 0, "unserved": 0, "lost": 1, "memory": 2, "died": 2, "timeout": 4, "stuck": 4, "raised": 5}
+_WEIGHT = {
+    "cold": 0,
+    "unserved": 0,
+    "lost": 1,
+    "memory": 2,
+    "died": 2,
+    "unjoined": 3,
+    "timeout": 4,
+    "stuck": 4,
+    "raised": 5,
+}
 
 
 @dataclass
@@ -114,15 +124,18 @@ class Flight:
         worst = min(self._failures, key=_weight)
         if worst.kind not in ("timeout", "stuck"):
             return worst
-        late = sorted(rank for failure in self._failures for rank in failure.late)
+        late = {rank for failure in self._failures for rank in failure.late}
+        if worst.kind == "timeout":
+            # Of parts that were ended before their own clock had come so far.
+            late |= {place.rank for place in self._whereabouts if place.text != RETURNED}
         places = [place for failure in self._failures for place in failure.whereabouts]
         first = min(_of_kind(self._failures, worst.kind), key=lambda failure: failure.rank)
-        return replace(first, late=tuple(late), whereabouts=(*places, *self._whereabouts))
+        return replace(first, late=tuple(sorted(late)), whereabouts=(*places, *self._whereabouts))
 
     @property
-    def is_stuck(self) -> bool:
-        """Whether a part has failed since its ranks wait for those of another."""
-        return bool(_of_kind(self._failures, "stuck"))
+    def needs_whereabouts(self) -> bool:
+        """Whether it explains the failure of a part where the ranks of the others are."""
+        return any(failure.kind in ("stuck", "timeout") for failure in self._failures)
 
 
 def _weight(failure: Failure) -> int:

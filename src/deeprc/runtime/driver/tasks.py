@@ -42,6 +42,8 @@ class Task:
     future: Future
     expected_s: float = 1.0
     attempt: int = 0
+    # How often a rank has died in MPI_Init.
+    unjoined: int = 0
     flight: Flight | None = None
     # An earlier run's result, and who keeps this one's.
     reused: Reused | None = None

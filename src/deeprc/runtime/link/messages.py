@@ -259,10 +259,11 @@ class Failure:
     """Why an attempt failed. `kind` picks the error.
 
     The task is to be started again if it is "cold": a warm MPI world had lost a rank before the task began; or
-    "unserved": its MPI world has to be started by a launcher.
+    "unserved": its MPI world has to be started by a launcher; or, not for ever, "unjoined": a rank died in MPI_Init,
+    so that the task's function has begun on none.
     """
 
-    kind: Literal["raised", "died", "timeout", "stuck", "memory", "lost", "cold", "unserved"]
+    kind: Literal["raised", "died", "timeout", "stuck", "memory", "lost", "cold", "unserved", "unjoined"]
     message: str
     rank: int
     node: str
@@ -354,6 +355,13 @@ class RankStopped:
     """Rank to agent: the function has stopped, in its own words, having written what it needs to go on."""
 
     message: str
+
+
+@dataclass(frozen=True)
+class Joining:
+    """Rank to agent: its MPI library joins the world that the rank was started in; or, `joined`, it has."""
+
+    joined: bool
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from deeprc.journal import set_sink
 from deeprc.runtime.link.channel import RankChannel
 from deeprc.runtime.link.messages import (
     Assignment,
+    Joining,
     JournalEvent,
     PickledFunction,
     RankRaised,
@@ -154,6 +155,7 @@ def _connected(assignment: Assignment, channel: RankChannel, word: StopWord) -> 
             layout=assignment.layout,
             share=share,
             address=assignment.address,
+            joined=lambda joined: channel.send(Joining(joined)),
         )
     )
 
