@@ -26,7 +26,7 @@ SECRET = bytes(range(32))
 def store_of(port: int = 0, *, serves: bool = False) -> Any:
     from torch.distributed import TCPStore
 
-    return TCPStore("127.0.0.1", port, is_master=serves, wait_for_workers=False, timeout=timedelta(seconds=10))
+    return TCPStore("127.0.0.1", port, is_master=serves, wait_for_workers=False, timeout=timedelta(seconds=60))
 
 
 def test_values_that_a_stranger_has_set_are_not_believed() -> None:
@@ -118,6 +118,8 @@ def test_strangers_at_a_running_tasks_ports_do_no_harm(session: rc.Session) -> N
     """The store and GLOO hang up on them, and the task's sums are right."""
     session.submit(sum_slowly, 1, ranks=2, comm="gloo").result(timeout=90)
     with strangers() as found:
-        for _ in range(3):
+        rounds = 0
+        while rounds < 3 or not found:
             assert session.submit(sum_slowly, 40, ranks=2, comm="gloo").result(timeout=90) == 80.0
-    assert found
+            rounds += 1
+            assert rounds < 50, "no stranger has found a port"

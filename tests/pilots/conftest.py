@@ -24,7 +24,6 @@ def cluster(running_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> I
     """That Slurm as this process and its children see it from a login node; free at the start and at the end."""
     for name, value in running_cluster.environment.items():
         monkeypatch.setenv(name, value)
-    for number in range(running_cluster.nodes):
-        running_cluster.bring_back(f"node{number + 1}")
+    running_cluster.wait_until_idle()
     yield running_cluster
     running_cluster.cancel_all()

@@ -52,7 +52,7 @@ def mended(cluster: SlurmCluster) -> Iterator[SlurmCluster]:
     cluster.cancel_all()
     if not psutil.pid_exists(int((cluster.folder / "slurmd.node2.pid").read_text())):
         cluster.start_node(2)
-    cluster.bring_back("node2")
+    cluster.wait_until_idle()
 
 
 def wait_for(path: str) -> str:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -86,17 +86,26 @@ def shared_memory_of(family: list[psutil.Process]) -> set[Path]:
     """What processes have in /dev/shm, under the names that it had when they mapped it, and their agent's folders."""
     places = set()
     for process in family:
-        lines = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
-        places |= {Path(line.split()[5]) for line in lines if " /dev/shm/" in line}
+        # It may have ended meanwhile.
+        with suppress(OSError):
+            lines = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+            places |= {Path(line.split()[5]) for line in lines if " /dev/shm/" in line}
         places |= set(Path("/dev/shm").glob(f"deeprc-mpi-{process.pid}-*"))
     return places
 
 
 def agent_of(session: rc.Session) -> psutil.Process:
     """The one agent of a local session."""
-    marks = {"deeprc.runtime.agent", str(session.run_directory)}
-    [agent] = [child for child in psutil.Process().children() if marks <= set(child.cmdline())]
+    [agent] = [child for child in psutil.Process().children() if is_agent(child, session)]
     return agent
+
+
+def is_agent(process: psutil.Process, session: rc.Session) -> bool:
+    """Whether a process that may end at any moment is an agent of a session."""
+    try:
+        return {"deeprc.runtime.agent", str(session.run_directory)} <= set(process.cmdline())
+    except psutil.Error:
+        return False
 
 
 @contextmanager

@@ -7,11 +7,13 @@ import random
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 import deeprc as rc
+from tests.runtime import faults
 
 
 def squares(comm: rc.Communicator, number: int, diary: str) -> int:
@@ -47,22 +49,14 @@ def starts_in(diary: Path) -> dict[int, list[float]]:
 
 def ranks_of(session: rc.Session) -> list[int]:
     """Processes that zygotes of the session's agents have forked."""
-    agents = [child for child in psutil.Process().children() if is_agent(child, session)]
-    zygotes = [zygote for agent in agents for zygote in agent.children()]
+    agents = [child for child in psutil.Process().children() if faults.is_agent(child, session)]
     found = []
-    for zygote in zygotes:
-        try:
-            found += [rank.pid for rank in zygote.children()]
-        except psutil.NoSuchProcess:
-            continue
+    for agent in agents:
+        with suppress(psutil.NoSuchProcess):
+            for zygote in agent.children():
+                with suppress(psutil.NoSuchProcess):
+                    found += [rank.pid for rank in zygote.children()]
     return found
-
-
-def is_agent(process: psutil.Process, session: rc.Session) -> bool:
-    try:
-        return {"deeprc.runtime.agent", str(session.run_directory)} <= set(process.cmdline())
-    except psutil.Error:
-        return False
 
 
 class Reaper(threading.Thread):

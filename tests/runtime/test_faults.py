@@ -161,8 +161,7 @@ def test_a_dead_agent_fails_its_tasks(tmp_path: Path) -> None:
         running = session.submit(time.sleep, 600)
         waiting = session.submit(double, running)
         assert faults.wait_until(running.running)
-        marks = {"deeprc.runtime.agent", str(session.run_directory)}
-        [agent] = [child for child in psutil.Process().children() if marks <= set(child.cmdline())]
+        agent = faults.agent_of(session)
         ranks = agent.children(recursive=True)
         agent.kill()
         for future in (running, waiting):
@@ -209,7 +208,7 @@ def test_the_end_of_the_driver_leaves_nothing(tmp_path: Path, how: signal.Signal
     finally:
         driver.kill()
     assert faults.wait_until(lambda: not any(faults.alive(process.pid) for process in family))
-    assert not [place for place in shared_memory if place.exists()]
+    assert faults.wait_until(lambda: not [place for place in shared_memory if place.exists()])
     assert not list((tmp_path / "run").rglob("*.tmp"))
     if how == signal.SIGINT:
         assert b"KeyboardInterrupt" in driver.stderr.read()  # type: ignore[union-attr]

@@ -192,7 +192,7 @@ def test_agents_killed_amid_tasks_sent_ahead(tmp_path: Path) -> None:
     with rc.Session(cores=2, nodes=3, run_dir=tmp_path / "run") as session:
         session.submit(noted_square, -1, str(diary)).result(timeout=60)
         futures = [session.submit(noted_square, n, str(diary), retries=3, name=f"t{n}") for n in range(count)]
-        agents = [child for child in psutil.Process().children() if storm.is_agent(child, session)]
+        agents = [child for child in psutil.Process().children() if faults.is_agent(child, session)]
         for share, agent in zip((count // 4, count // 2), agents[:2], strict=True):
             futures[share].result(timeout=60)
             agent.kill()

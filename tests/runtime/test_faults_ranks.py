@@ -107,7 +107,7 @@ def test_mapped_datasets_on_tmpfs_are_not_counted_either(session: rc.Session) ->
 
 def test_the_peak_is_in_the_journal(session: rc.Session) -> None:
     """Of a task long enough to be looked at, its most; of any other, what it held at its end."""
-    session.submit(hold, 300 * MIB, 1.0, name="large").result(timeout=60)
+    session.submit(hold, 300 * MIB, 3.0, name="large").result(timeout=60)
     session.submit(hold, 1, 0, name="small", isolated=True).result(timeout=60)
     session.submit(hold, 1, 0, name="after-large").result(timeout=60)
     finished = read_run(session.run_directory).of_kind("task.finished")
@@ -149,7 +149,9 @@ def print_much(size: int) -> str:
     for _ in range(size // (1024 * 1024)):
         os.write(1, line * 1024)
     os.write(1, b"the last line\n")
-    time.sleep(1)
+    # Its agent looks at the log some times a second.
+    while os.fstat(1).st_size >= LOG_LIMIT_BYTES:
+        time.sleep(0.05)
     return "done"
 
 
@@ -245,6 +247,6 @@ def test_a_timeout_ends_children_too(session: rc.Session, tmp_path: Path) -> Non
         time.sleep(600)
 
     with pytest.raises(TaskTimeoutError):
-        session.submit(wait_for_child, str(tmp_path / "child"), timeout=3).result(timeout=60)
+        session.submit(wait_for_child, str(tmp_path / "child"), timeout=8).result(timeout=60)
     left = int((tmp_path / "child").read_text())
     assert faults.wait_until(lambda: not faults.alive(left))

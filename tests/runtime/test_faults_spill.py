@@ -96,7 +96,7 @@ def test_what_a_killed_agent_left_goes_when_the_next_one_starts(tmp_path: Path) 
         (scratch / name).mkdir(parents=True)
         (scratch / name / "000000.arrow").write_bytes(b"rows")
     with rc.Session(cores=1, run_dir=tmp_path / "run") as session:
-        session.submit(os.getpid).result(timeout=30)
+        session.submit(os.getpid).result(timeout=60)
         assert faults.wait_until(lambda: sorted(path.name for path in scratch.iterdir()) == sorted(kept))
 
 

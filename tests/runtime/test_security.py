@@ -117,12 +117,13 @@ def meet(comm: rc.Communicator) -> None:
 def listening() -> set[tuple[str, int]]:
     """Address and port of every socket on which this process or one below it listens."""
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    return {
-        tuple(connection.laddr)
-        for process in family
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    found = set()
+    for process in family:
+        # It may have ended meanwhile.
+        with contextlib.suppress(psutil.Error):
+            connections = process.net_connections("inet")
+            found |= {tuple(each.laddr) for each in connections if each.status == psutil.CONN_LISTEN}
+    return found
 
 
 def test_the_run_is_private_and_bound_to_loopback(tmp_path: Path) -> None:

@@ -230,7 +230,6 @@ def test_the_journal_tells_the_run(tmp_path: Path) -> None:
     source.write_text("a\n1\n")
     with rc.Session(cores=2, run_dir=tmp_path / "run") as session:
         session.submit(len, str(source)).result(timeout=60)
-        time.sleep(0.2)
     run = read_run(tmp_path / "run")
     kinds = [event["kind"] for event in run.events]
     assert kinds[0] == "run.started"

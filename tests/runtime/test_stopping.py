@@ -12,6 +12,9 @@ import pytest
 import deeprc as rc
 from deeprc.journal import read_run
 
+# Where counting waits to be told to stop, while there is a file `waits`: fast or slow, it is not over before.
+WAITS_AT = 5
+
 
 def count_to(end: int, folder: str, comm: rc.Communicator | None = None) -> int:
     """Count one at a time, each step once in a log; on being told to stop, leave the number reached."""
@@ -24,6 +27,8 @@ def count_to(end: int, folder: str, comm: rc.Communicator | None = None) -> int:
             with log.open("a") as file:
                 file.write(f"{number}\n")
         time.sleep(0.05)
+        while number == WAITS_AT and (Path(folder) / "waits").exists() and not rc.stopping(comm):
+            time.sleep(0.05)
         if rc.stopping(comm):
             if comm is None or comm.rank == 0:
                 reached.write_text(str(number + 1))
@@ -54,11 +59,12 @@ def wait_for(log: Path, lines: int) -> None:
 def test_a_stopped_task_goes_on_where_it_was(tmp_path: Path, function, ranks: int) -> None:
     """Each step is done once over both runs, what had not begun is done by the second, and the result is right."""
     log = tmp_path / "log"
+    (tmp_path / "waits").touch()
     with rc.Session(cores=2, run_dir=tmp_path / "first", keep_results=True) as session:
         counting = session.submit(function, 60, str(tmp_path), ranks=ranks, comm="gloo" if ranks > 1 else "auto")
         following = session.submit(after, counting)
-        wait_for(log, 3)
-        session.stop(30, "for a test")
+        wait_for(log, WAITS_AT + 1)
+        session.stop(60, "for a test")
         with pytest.raises(rc.TaskStoppedError, match="stopped with a checkpoint: at "):
             counting.result(timeout=60)
         with pytest.raises(rc.TaskStoppedError, match="for a test"):
@@ -67,7 +73,8 @@ def test_a_stopped_task_goes_on_where_it_was(tmp_path: Path, function, ranks: in
             session.submit(after, 1, name="late").result(timeout=60)
     assert read_run(tmp_path / "first").events[-1]["status"] == "interrupted"
     before = len(counted(log))
-    assert 3 <= before < 60
+    assert before == WAITS_AT + 1
+    (tmp_path / "waits").unlink()
     with rc.Session(cores=2, run_dir=tmp_path / "second", resume=tmp_path / "first") as session:
         counting = session.submit(function, 60, str(tmp_path), ranks=ranks, comm="gloo" if ranks > 1 else "auto")
         assert session.submit(after, counting).result(timeout=60) == 61
@@ -121,13 +128,15 @@ def test_a_retry_finds_the_checkpoint_of_the_attempt_before(tmp_path: Path) -> N
 def test_a_run_that_never_came_to_a_task_hands_its_checkpoint_on(tmp_path: Path) -> None:
     """A third run goes on where the first was."""
     log = tmp_path / "log"
+    (tmp_path / "waits").touch()
     with rc.Session(cores=1, run_dir=tmp_path / "first", keep_results=True) as session:
         future = session.submit(count_to, 40, str(tmp_path))
-        wait_for(log, 3)
-        session.stop(30)
+        wait_for(log, WAITS_AT + 1)
+        session.stop(60)
         assert isinstance(future.exception(timeout=60), rc.TaskStoppedError)
+    (tmp_path / "waits").unlink()
     with rc.Session(cores=1, run_dir=tmp_path / "second", resume=tmp_path / "first") as session:
-        session.stop(30)
+        session.stop(60)
         assert isinstance(session.submit(count_to, 40, str(tmp_path)).exception(timeout=60), rc.TaskStoppedError)
     with rc.Session(cores=1, run_dir=tmp_path / "third", resume=tmp_path / "second") as session:
         assert session.submit(count_to, 40, str(tmp_path)).result(timeout=60) == 40
@@ -137,12 +146,14 @@ def test_a_run_that_never_came_to_a_task_hands_its_checkpoint_on(tmp_path: Path)
 def test_a_checkpoint_of_other_arguments_is_not_used(tmp_path: Path) -> None:
     """The task begins anew, and the journal says why."""
     log = tmp_path / "log"
+    (tmp_path / "waits").touch()
     with rc.Session(cores=1, run_dir=tmp_path / "first", keep_results=True) as session:
         future = session.submit(count_to, 60, str(tmp_path), name="count")
-        wait_for(log, 3)
-        session.stop(30)
+        wait_for(log, WAITS_AT + 1)
+        session.stop(60)
         assert isinstance(future.exception(timeout=60), rc.TaskStoppedError)
     log.unlink()
+    (tmp_path / "waits").unlink()
     with rc.Session(cores=1, run_dir=tmp_path / "second", resume=tmp_path / "first") as session:
         assert session.submit(count_to, 5, str(tmp_path), name="count").result(timeout=60) == 5
     assert counted(log) == list(range(5))

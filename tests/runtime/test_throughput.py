@@ -33,8 +33,10 @@ def note(directory: str, number: int) -> int:
     return number
 
 
-def note_and_sleep(directory: str, number: int, seconds: float) -> int:
-    time.sleep(seconds)
+def note_after(directory: str, number: int, gate: str | None = None) -> int:
+    """Leave a line once there is a file, if one is named."""
+    while gate is not None and not Path(gate).exists():
+        time.sleep(0.02)
     return note(directory, number)
 
 
@@ -75,10 +77,10 @@ def test_no_task_waits_behind_a_long_one_while_a_core_is_free(session: rc.Sessio
     """A function that was always quick turns slow on all cores but one: the rest of the burst runs on that one."""
     directory = tmp_path / "notes"
     directory.mkdir()
-    for future in [session.submit(note_and_sleep, str(directory), -1, 0.0) for _ in range(40)]:
+    for future in [session.submit(note_after, str(directory), -1) for _ in range(40)]:
         future.result(timeout=60)
-    slow = [session.submit(note_and_sleep, str(directory), -2, 600.0) for _ in range(3)]
-    quick = [session.submit(note_and_sleep, str(directory), number, 0.0) for number in range(100)]
+    slow = [session.submit(note_after, str(directory), -2, str(tmp_path / "never")) for _ in range(3)]
+    quick = [session.submit(note_after, str(directory), number) for number in range(100)]
     assert [future.result(timeout=60) for future in quick] == list(range(100))
     for future in slow:
         session.cancel(future)
@@ -88,16 +90,18 @@ def test_what_was_sent_ahead_can_be_cancelled(session: rc.Session, tmp_path: Pat
     """Cancelled before its turn a task never runs; the others of the burst do."""
     directory = tmp_path / "notes"
     directory.mkdir()
-    for future in [session.submit(note_and_sleep, str(directory), -1, 0.0) for _ in range(40)]:
+    for future in [session.submit(note_after, str(directory), -1) for _ in range(40)]:
         future.result(timeout=60)
-    hold = [session.submit(note_and_sleep, str(directory), -2, 1.0) for _ in range(4)]
-    burst = [session.submit(note_and_sleep, str(directory), number, 0.0) for number in range(60)]
+    gate = tmp_path / "gate"
+    hold = [session.submit(note_after, str(directory), -2, str(gate)) for _ in range(4)]
+    burst = [session.submit(note_after, str(directory), number) for number in range(60)]
     for future in burst[::2]:
         session.cancel(future)
-    for future in burst[1::2]:
-        future.result(timeout=60)
     for future in burst[::2]:
         assert "cancelled" in str(future.exception(timeout=60))
+    gate.touch()
+    for future in burst[1::2]:
+        future.result(timeout=60)
     assert [future.result(timeout=60) for future in hold] == [-2] * 4
     assert set(lines(directory)) - {-1, -2} == set(range(1, 60, 2))
     assert session.submit(abs, -5).result(timeout=60) == 5

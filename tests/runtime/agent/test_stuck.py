@@ -106,11 +106,17 @@ def test_mpi_behind_the_communicator(tmp_path: Path) -> None:
     assert done.stdout.endswith("\n0\n")
 
 
+def warm(session: rc.Session, ranks: int, comm: Any) -> None:
+    """Have ranks started and libraries loaded: what is left of a timeout is the task's."""
+    assert session.submit(stuck_tasks.one_is_late, 0.0, ranks=ranks, comm=comm).result(timeout=60) == 0
+
+
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_timeout_says_where_ranks_are(lasting: rc.Session, comm: Any, raw: bool) -> None:
     """One sleeps in its own code, the others wait for it."""
-    future = lasting.submit(stuck_tasks.one_sleeps, raw, ranks=3, comm=comm, timeout=2)
+    warm(lasting, 3, comm)
+    future = lasting.submit(stuck_tasks.one_sleeps, raw, ranks=3, comm=comm, timeout=4)
     with pytest.raises(TaskTimeoutError, match=r"ranks still running: \[0, 1, 2\]") as caught:
         future.result(timeout=60)
     sleeps = f"not in a collective, {at(stuck_tasks.one_sleeps, 'time.sleep(600)')}"
@@ -137,7 +143,8 @@ def test_one_waits_one_computes_one_has_returned(lasting: rc.Session) -> None:
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
 def test_a_call_that_keeps_the_gil_answers_too(lasting: rc.Session, comm: Any) -> None:
     """No Python can run in that rank, and its line is told all the same."""
-    future = lasting.submit(stuck_tasks.hold_the_gil, ranks=2, comm=comm, timeout=2)
+    warm(lasting, 2, comm)
+    future = lasting.submit(stuck_tasks.hold_the_gil, ranks=2, comm=comm, timeout=4)
     with pytest.raises(TaskTimeoutError) as caught:
         future.result(timeout=60)
     assert caught.value.whereabouts[0] == f"not in a collective, {at(stuck_tasks.hold_the_gil, 'pow(3, 10**9)')}"
@@ -145,7 +152,8 @@ def test_a_call_that_keeps_the_gil_answers_too(lasting: rc.Session, comm: Any) -
 
 def test_a_rank_that_cannot_answer(lasting: rc.Session) -> None:
     """What the kernel says of it is told instead, within about a second."""
-    future = lasting.submit(stuck_tasks.stop_self, ranks=2, comm="gloo", timeout=2)
+    warm(lasting, 2, "gloo")
+    future = lasting.submit(stuck_tasks.stop_self, ranks=2, comm="gloo", timeout=4)
     with pytest.raises(TaskTimeoutError) as caught:
         future.result(timeout=60)
     assert caught.value.whereabouts[0] == "is stopped"
@@ -169,7 +177,8 @@ def test_across_nodes(tmp_path: Path) -> None:
         future = session.submit(stuck_tasks.one_leaves, "barrier", ranks=4, comm="mpi")
         with pytest.raises(StuckCollectiveError) as caught:
             future.result(timeout=60)
-        future = session.submit(stuck_tasks.one_sleeps, False, ranks=4, comm="gloo", timeout=3)
+        warm(session, 4, "gloo")
+        future = session.submit(stuck_tasks.one_sleeps, False, ranks=4, comm="gloo", timeout=4)
         with pytest.raises(TaskTimeoutError) as late:
             future.result(timeout=60)
     waits = f"in barrier, {at(stuck_tasks.one_leaves, 'comm.barrier()')}"

@@ -54,7 +54,7 @@ def test_nothing_is_left_by_an_agent_that_is_killed_while_a_zygote_imports(
         assert folders(agent)
         agent.kill()
         assert faults.wait_until(lambda: not faults.alive(zygote.pid))
-        assert folders(agent) == []
+        assert faults.wait_until(lambda: folders(agent) == [])
 
 
 def test_a_zygote_whose_agent_has_died_makes_nothing(tmp_path: Path) -> None:

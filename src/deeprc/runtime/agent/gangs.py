@@ -193,6 +193,7 @@ class Gangs:
         self._tell(GangStarted(order.task, order.attempt, gang.places, time.time()), urgent=False)
         if not order.spans_nodes:
             self._watch.start_clock(gang)
+        self._finish_if_complete(gang)
 
     def _rank_hung_up(self, process: RankProcess) -> None:
         # The exit status comes from the zygote, a moment later.
@@ -244,7 +245,11 @@ class Gangs:
     def _rank_returned(self, gang: Gang, process: RankProcess, message: RankReturned) -> None:
         gang.returned(process, message.result)
         process.returned(message)
-        if gang.finished and gang.failure is None:
+        self._finish_if_complete(gang)
+
+    def _finish_if_complete(self, gang: Gang) -> None:
+        """Finish once all ranks here have returned; a forked one may have before its zygote tells that it runs."""
+        if gang.finished and gang.failure is None and gang.started is not None:
             self._finish(gang)
 
     def _finish(self, gang: Gang) -> None:
