@@ -29,7 +29,7 @@ def started():
 before = started()
 watch = Watch()
 during = started()
-time.sleep(1)
+time.sleep(3)
 tempfile.mkdtemp(prefix="deeprc-left-")
 tempfile.mkdtemp(prefix="another-")
 told = watch.end(patience_s=0.5)

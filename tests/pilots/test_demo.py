@@ -28,7 +28,7 @@ def metrics(on: list[str], folder: Path) -> dict[str, Any]:
     """The tables of a demo's summary, without the seconds that a model took."""
     deeprc = str(Path(sys.executable).with_name("deeprc"))
     words = [deeprc, "demo", "--on", *on, "--out", str(folder / "out"), "--run-dir", str(folder / "run")]
-    ran = subprocess.run(words, cwd=folder, timeout=420, capture_output=True, text=True, check=False)
+    ran = subprocess.run(words, cwd=folder, timeout=800, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-4000:]
     tables = json.loads((folder / "out" / "summary.json").read_text())["metrics"]
     return {

@@ -111,4 +111,4 @@ class Browser:
             self._call("DELETE", self._session)
         finally:
             self._driver.terminate()
-            self._driver.wait(10)
+            self._driver.wait(60)

@@ -82,7 +82,7 @@ def test_missing_files_are_refused_at_submit(session: rc.Session) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_three_forms_give_the_same_numbers(tmp_path: Path) -> None:
     """`deeprc demo`, `deeprc run pipelines/demo.yaml` and `examples/demo.py`: metrics to the last digit."""
     deeprc = str(Path(sys.executable).with_name("deeprc"))
@@ -91,13 +91,13 @@ def test_the_three_forms_give_the_same_numbers(tmp_path: Path) -> None:
         "demo": [deeprc, "demo"],
         "yaml": [deeprc, "run", str(ROOT / "pipelines" / "demo.yaml")],
     }.items():
-        subprocess.run([*command, "--out", name], cwd=tmp_path, check=True, timeout=300, stdout=subprocess.DEVNULL)
+        subprocess.run([*command, "--out", name], cwd=tmp_path, check=True, timeout=500, stdout=subprocess.DEVNULL)
         metrics.append(_without_seconds(json.loads((tmp_path / name / "summary.json").read_text())["metrics"]))
     script = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "demo.py")],
         cwd=tmp_path,
         check=True,
-        timeout=300,
+        timeout=500,
         capture_output=True,
         text=True,
     )
