@@ -87,6 +87,20 @@ def test_large_results_and_arguments_arrive_whole(lasting: rc.Session) -> None:
     assert lasting.submit(lambda data: data[: len(data) // 2], doubled).result(timeout=60) == payload
 
 
+@pytest.mark.parametrize("name", ["../../out", "add (vectorized)", "..", "", "x" * 300])
+def test_a_task_is_named_so_that_files_can_be(lasting: rc.Session, name: str) -> None:
+    """Whatever its function calls itself: the file of a large result lies in the run, and is found."""
+
+    def large() -> bytes:
+        return bytes(3 << 20)
+
+    large.__name__ = name
+    future = lasting.submit(large)
+    assert len(future.result(timeout=60)) == 3 << 20
+    [stored] = (lasting.run_directory / "results").glob(f"{future.task}.*")
+    assert stored.parent == lasting.run_directory / "results"
+
+
 def test_functions_of_a_script_and_their_state_travel(tmp_path: Path) -> None:
     """Functions defined in `__main__`, closures and lambdas run on ranks of the script's own interpreter."""
     script = tmp_path / "script.py"

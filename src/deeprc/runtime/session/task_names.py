@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from deeprc.errors import SpecError
 from deeprc.spec.task import TaskSpec
+
+
+# Files and folders are named after tasks: what else stands in a function's name is left out.
+_NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
+_LONGEST_BASE = 100
 
 
 class TaskNames:
@@ -33,7 +39,7 @@ class TaskNames:
                     raise SpecError(f"this session already has a task {name!r}; names are unique: choose another")
                 self._names.add(TaskSpec(name=name, function="checked:name").name)
                 return name
-            base = getattr(function, "__name__", "task").strip("<>")
+            base = _base(function)
             counter = self._counters.setdefault(base, itertools.count(1))
             while (candidate := base if (number := next(counter)) == 1 else f"{base}-{number}") in self._names:
                 continue
@@ -44,3 +50,8 @@ class TaskNames:
         """Whether a task without a name of its own has got this one."""
         base, _, number = name.rpartition("-")
         return name in self._counted or (number.isdecimal() and 1 < int(number) <= self._counted.get(base, 0))
+
+
+def _base(function: Callable[..., Any]) -> str:
+    name = str(getattr(function, "__name__", "")).strip("<>")
+    return _NOT_IN_A_NAME.sub("-", name)[:_LONGEST_BASE].lstrip("-.") or "task"
