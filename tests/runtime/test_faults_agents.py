@@ -235,3 +235,27 @@ def test_an_agent_that_never_comes_is_given_up(tmp_path: Path, monkeypatch: pyte
             future.result(timeout=60)
     warnings = [event["message"] for event in read_run(tmp_path / "run").of_kind("warning")]
     assert any("beyond is lost: its agent has not reached the driver within 2 s" in message for message in warnings)
+
+
+_MANY = """
+    import resource, sys
+    import deeprc as rc
+
+    def size(comm: rc.Communicator) -> int:
+        return comm.size
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, most))
+    with rc.Session(cores=20, run_dir=sys.argv[1]) as session:
+        print(session.submit(size, ranks=20, comm="mpi").result(timeout=100))
+"""
+
+
+def test_more_ranks_than_the_usual_limit_of_files_holds(tmp_path: Path) -> None:
+    """The limit for whom nobody has raised it is 1024; here 40, of which twenty ranks need more."""
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(_MANY))
+    command = [sys.executable, str(script), str(tmp_path / "run")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "20\n", done.stderr

@@ -7,6 +7,7 @@ the pilot can give one: its end of file means that the driver has died.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -156,5 +157,12 @@ def _remove_unfinished(run_directory: Path) -> None:
     shutil.rmtree(scratch_of(run_directory), ignore_errors=True)
 
 
+def _lift_limit_of_files() -> None:
+    """Each rank takes several of an agent's descriptors; of 1024, the usual limit, a large node's need more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main() -> None:
+    _lift_limit_of_files()
     Agent(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])).run()
