@@ -98,7 +98,7 @@ class SlurmSite:
 
     def leftovers(self, session: rc.Session) -> list[str]:
         listing = self._cluster.command("squeue", "--noheader", "--steps", "--format=%i %j").splitlines()
-        steps = [f"step {line}" for line in listing if line.endswith(f" deeprc-{session.run_directory.name}")]
+        steps = [f"step {line}" for line in listing if f" deeprc-{session.run_directory.name}-" in line]
         return steps + [f"process {process.pid}: {process.cmdline()}" for process in processes_of(session)]
 
 

@@ -119,3 +119,18 @@ def test_a_full_scratch_disk_ends_all_ranks_and_says_where(tmp_path: Path) -> No
         assert f"scratch folder {scratch}" in message and "No space left on device" in message
         assert "set DEEPRC_SCRATCH to a folder on a larger disk, or give the task more memory=" in message
         assert faults.wait_until(lambda: not list(scratch.iterdir()))
+
+
+def _new_spill_folder() -> str:
+    return str(new_spill_folder())
+
+
+def test_runs_of_one_name_share_no_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a node's own disk: the run that ends first leaves the other's, as with restarts, which are all called 1."""
+    monkeypatch.setenv("DEEPRC_SCRATCH", str(tmp_path / "scratch"))
+    with rc.Session(cores=1, run_dir=tmp_path / "a" / "restarts" / "1") as session:
+        mine = session.submit(_new_spill_folder).result(timeout=60)
+        with rc.Session(cores=1, run_dir=tmp_path / "b" / "restarts" / "1") as other:
+            others = other.submit(_new_spill_folder).result(timeout=60)
+        assert not Path(others).exists()
+        assert Path(mine).is_dir()

@@ -40,16 +40,16 @@ class LocalPilot:
         wanted = None if allocation.cores is None else allocation.cores * count
         self._lease = CoreLease(wanted)
         try:
-            nodes = local_nodes(allocation, self._lease.count)
-        except ResourceError:
-            self._lease.release()
+            gpus = visible_gpus()
+            nodes = local_nodes(allocation, self._lease.count, len(gpus))
+            for number, node in enumerate(nodes):
+                cores = self._lease.share(number, node.cores)
+                given = gpus[number * len(gpus) // count :][: node.gpus]
+                environment = {CORES_VARIABLE: ",".join(map(str, cores)), "CUDA_VISIBLE_DEVICES": ",".join(given)}
+                self._agents[node.name] = start_agent(node, run_directory, environment=environment)
+        except BaseException:
+            self.close()
             raise
-        gpus = visible_gpus()
-        for number, node in enumerate(nodes):
-            cores = self._lease.share(number, node.cores)
-            given = gpus[number * len(gpus) // count :][: node.gpus]
-            environment = {CORES_VARIABLE: ",".join(map(str, cores)), "CUDA_VISIBLE_DEVICES": ",".join(given)}
-            self._agents[node.name] = start_agent(node, run_directory, environment=environment)
         return nodes
 
     def remarks(self) -> list[str]:
@@ -99,14 +99,14 @@ def start_agent(
         )
 
 
-def local_nodes(allocation: Allocation, cores: int) -> list[Node]:
-    """This machine as nodes with so many cores in all.
+def local_nodes(allocation: Allocation, cores: int, gpus: int) -> list[Node]:
+    """This machine as nodes with so many cores and GPUs in all.
 
     Raises:
         ResourceError: more GPUs or memory than there are.
     """
     count = 1 if allocation.nodes is None else allocation.nodes
-    gpus = len(visible_gpus()) // count
+    gpus //= count
     if (allocation.gpus or 0) > gpus:
         raise ResourceError(f"a node of this session has {gpus} GPUs, not {allocation.gpus}; use gpus={gpus} or less")
     memory = psutil.virtual_memory().total // count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -59,7 +60,8 @@ class SlurmPilot:
         if self._job is None:
             self.host(allocation)
         assert self._job is not None
-        self._step_name = f"deeprc-{run_directory.name}"
+        # The job may have other sessions, whose runs are called alike.
+        self._step_name = f"deeprc-{run_directory.name}-{secrets.token_hex(3)}"
         self._log = run_directory / "logs" / "srun.log"
         sizes = [f"{node.name}={node.cores}" for node in self._nodes]
         agent = [sys.executable, "-m", "deeprc.pilots.slurm_agent", str(run_directory), *sizes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
 import os
 import platform
 import shutil
@@ -18,7 +19,11 @@ _scratch: Path | None = None
 def scratch_of(run_directory: Path) -> Path:
     """The scratch folder of a run: below DEEPRC_SCRATCH where that is set, as to a node's own disk; else the run's."""
     elsewhere = os.environ.get("DEEPRC_SCRATCH")
-    return Path(elsewhere) / f"deeprc-{run_directory.name}" if elsewhere else run_directory / "scratch"
+    if not elsewhere:
+        return run_directory / "scratch"
+    # Two runs may be called alike, and the first to end removes its own: restarts of jobs are all called 1, 2...
+    place = hashlib.blake2b(os.fsencode(run_directory.absolute()), digest_size=4).hexdigest()
+    return Path(elsewhere) / f"deeprc-{run_directory.name}-{place}"
 
 
 def set_scratch(path: Path | None) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 from deeprc.errors import SpecError
 from deeprc.spec.task import TaskSpec
 
-
 # Files and folders are named after tasks: what else stands in a function's name is left out.
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 _LONGEST_BASE = 100
