@@ -9,6 +9,7 @@ import pytest
 
 from deeprc.errors import JournalError
 from deeprc.journal import read_run
+from deeprc.journal.durations import remembered_durations
 from deeprc.report import history_rows, summarise, write_report
 from deeprc.report.tasks import queued_seconds, tasks_of
 from deeprc.report.verdict import verdict_of
@@ -146,3 +147,18 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="deeprc history"):
         write_report(tmp_path, tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("second_line", "reason"),
+    [(b"\xff not JSON", "'utf-8' codec"), (b'{"kind": ', "Expecting value"), (b"[1]", "list in place of an object"),
+     (b'{"kind": "input"}', "no kind or no time")],
+)  # fmt: skip
+def test_a_damaged_record_is_told_with_its_line(tmp_path: Path, second_line: bytes, reason: str) -> None:
+    """Reports, and sessions that look for earlier runs' durations, get an error of ours, or do without."""
+    run = empty_journal(tmp_path / "20260103-000000-cccccc")
+    with (run / "events.jsonl").open("ab") as journal:
+        journal.write(b'{"time": 1.0, "kind": "run.started"}\n' + second_line + b"\n")
+    with pytest.raises(JournalError, match=rf"events.jsonl:\d+: the record of this run is damaged: .*{reason}"):
+        read_run(run)
+    assert remembered_durations(tmp_path) == {}

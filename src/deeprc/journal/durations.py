@@ -16,7 +16,7 @@ def remembered_durations(root: Path) -> dict[str, float]:
     for directory in list_runs(root)[-_RUNS_REMEMBERED:]:
         try:
             run = read_run(directory)
-        except (JournalError, OSError, ValueError):
+        except (JournalError, OSError):
             # Another user's, or damaged: what it would have told only helps order.
             continue
         seconds.update({event["task"]: event["seconds"] for event in run.of_kind("task.finished")})

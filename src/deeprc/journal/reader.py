@@ -39,7 +39,7 @@ def read_run(directory: Path) -> RunRecord:
     """Read a run directory; a last line that a crash cut short is left out.
 
     Raises:
-        JournalError: the directory holds no run.
+        JournalError: the directory holds no run, or its record is damaged: names the file and the line.
     """
     path = directory / "events.jsonl"
     if not path.is_file():
@@ -73,13 +73,27 @@ class EventTail:
 
 def _complete_events(path: Path) -> Iterator[Event]:
     with path.open("rb") as lines:
-        for line in lines:
+        for number, line in enumerate(lines, 1):
             if line.endswith(b"\n"):
-                yield json.loads(line)
+                event = _parsed(line, f"{path}:{number}")
+                if "kind" not in event or "time" not in event:
+                    raise JournalError(f"{path}:{number}: the record of this run is damaged: no kind or no time")
+                yield event
 
 
 def _json_or_empty(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return _parsed(path.read_bytes(), str(path)) if path.is_file() else {}
+
+
+def _parsed(text: bytes, where: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise JournalError(f"{where}: the record of this run is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise JournalError(
+            f"{where}: the record of this run is damaged: {type(content).__name__} in place of an object"
+        )
     return content
 
 

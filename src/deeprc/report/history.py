@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from deeprc.errors import JournalError
 from deeprc.journal import list_runs, read_run
 from deeprc.report.verdict import Verdict, verdict_of
 
@@ -40,7 +40,7 @@ def history_row(directory: Path) -> HistoryRow:
     try:
         record = read_run(directory)
         verdict = verdict_of(record)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+    except (JournalError, KeyError, TypeError):
         return HistoryRow(directory.name, directory, 0.0, "", "unreadable", 0.0, 0, 0, 0)
     return _from_verdict(verdict, directory, str((record.first("run.started") or {}).get("resumes") or ""))
 
