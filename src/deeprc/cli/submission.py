@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from deeprc.errors import JobError, SpecError
 from deeprc.spec import Pipeline
+
+if TYPE_CHECKING:
+    from deeprc.cli.views import View
+    from deeprc.journal.events import Event
+    from deeprc.pilots.slurm import Job
+    from deeprc.pilots.slurm_job import JobState
 
 Nodes = Annotated[int | None, typer.Option(min=1, help="Nodes; default: the file's, or all the pilot has.")]
 Time = Annotated[str | None, typer.Option(help="Time limit of the job, such as 2h or 2:00:00.", show_default=False)]
@@ -124,38 +130,51 @@ def follow(job: str, run_directory: Path, out: Path | None, console: Console) ->
         KeyboardInterrupt: the job has been cancelled.
         JobError: Slurm ended the job, and says why.
     """
-    from deeprc.cli.execution import STOPPED, tell_outcome
+    from deeprc.cli.execution import tell_outcome
     from deeprc.cli.progress import Progress
     from deeprc.cli.views import view_for
     from deeprc.pilots import slurm_job
-    from deeprc.pilots.slurm import Job
-    from deeprc.pilots.slurm_submission import outcome
 
-    progress, ended = Progress(), None
+    progress = Progress()
     try:
         with view_for(console, progress) as view:
-            for news in slurm_job.follow(job, run_directory):
-                if isinstance(news, Job):
-                    ended = news
-                elif isinstance(news, slurm_job.JobState):
-                    console.print(f"Job {job}: {news.state} ({news.reason})", soft_wrap=True, highlight=False)
-                else:
-                    view.show(news)
+            ended = _shown(slurm_job.follow(job, run_directory), job, view, console)
     except KeyboardInterrupt:
         console.print(f"Cancelling job {job}; Ctrl-C again leaves it to itself.", highlight=False)
         slurm_job.cancel(job)
         for _ in slurm_job.follow(job, run_directory):
             continue
         raise
-    assert ended is not None
     if progress.tasks:
         tell_outcome(console, progress, slurm_job.current_directory(run_directory), out or run_directory)
-    code, words = outcome(ended)
-    own = _EXIT_CODES.get(progress.status, ())
-    code = own[0] if own and code is None and ended.state == "FORGOTTEN" else code
-    log = run_directory / slurm_job.LOG_FILE
+    return _exit_code(ended, progress.status, run_directory / slurm_job.LOG_FILE, console)
+
+
+def _shown(news_of: Iterator[Event | JobState | Job], job: str, view: View, console: Console) -> Job:
+    """The job as it ended, once all that it had to tell has been shown."""
+    from deeprc.pilots.slurm import Job
+    from deeprc.pilots.slurm_job import JobState
+
+    for news in news_of:
+        if isinstance(news, Job):
+            return news
+        if isinstance(news, JobState):
+            console.print(f"Job {job}: {news.state} ({news.reason})", soft_wrap=True, highlight=False)
+        else:
+            view.show(news)
+    raise AssertionError("what follows a job ends with the job's end")
+
+
+def _exit_code(job: Job, status: str, log: Path, console: Console) -> int:
+    """The exit code of the job's run, whose status is as the journal last had it."""
+    from deeprc.cli.execution import STOPPED
+    from deeprc.pilots.slurm_submission import outcome
+
+    code, words = outcome(job)
+    own = _EXIT_CODES.get(status, ())
+    code = own[0] if own and code is None and job.state == "FORGOTTEN" else code
     if code is None or (code != 0 and code not in own):
-        raise JobError(f"job {job} {words}. {last_words(log)}")
+        raise JobError(f"job {job.id} {words}. {last_words(log)}")
     if code == STOPPED:
         # Why it was not put back into the queue.
         console.print(last_words(log), soft_wrap=True, highlight=False, markup=False)

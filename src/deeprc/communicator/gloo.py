@@ -205,20 +205,7 @@ def _store(rendezvous: Rendezvous) -> tuple[Any, bytes]:
     if rendezvous.rank == 0:
         _held.clear()
         secret = secrets.token_bytes(32)
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family) as listener:
-            # Bound here, since a TCP store of its own accord listens on every interface.
-            listener.bind((address, 0))
-            listener.listen(rendezvous.size)
-            port = listener.getsockname()[1]
-            inner = TCPStore(
-                address,
-                port,
-                is_master=True,
-                timeout=timeout,
-                wait_for_workers=False,
-                master_listen_fd=listener.detach(),
-            )
+        inner, port = _served(address, rendezvous.size, timeout)
         rendezvous.share(f"{address} {port} {secret.hex()}")
     else:
         host, port_text, secret_text = rendezvous.share(None).split()
@@ -226,3 +213,23 @@ def _store(rendezvous: Rendezvous) -> tuple[Any, bytes]:
         inner = TCPStore(host, int(port_text), is_master=False, timeout=timeout, wait_for_workers=False)
     _held[:] = [SealedStore(inner, secret)]
     return _held[0], secret
+
+
+def _served(address: str, ranks: int, timeout: timedelta) -> tuple[Any, int]:
+    """A TCP store that this rank serves on an address, and its port."""
+    from torch._C._distributed_c10d import TCPStore
+
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as listener:
+        # Bound here, since a TCP store of its own accord listens on every interface.
+        listener.bind((address, 0))
+        listener.listen(ranks)
+        port = listener.getsockname()[1]
+        store = TCPStore(
+            address,
+            port,
+            is_master=True,
+            timeout=timeout,
+            wait_for_workers=False,
+            master_listen_fd=listener.detach(),
+        )
+    return store, port

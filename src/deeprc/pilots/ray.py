@@ -129,7 +129,8 @@ class RayPilot:
                 f"RayPilot(placement_timeout_s=...)"
             )
 
-    def _start_agents(self, chosen: list[NodeOffer], run_directory: Path) -> list[Node]:
+    def _new_actors(self, chosen: list[NodeOffer], run_directory: Path) -> list[Any]:
+        """An actor on each of the nodes that Ray holds for us."""
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         from deeprc.pilots import ray_actor
@@ -137,7 +138,7 @@ class RayPilot:
         # By value: Ray's workers find it without a runtime environment, which would cost them seconds.
         self._ray.cloudpickle.register_pickle_by_value(ray_actor)
         actor_class = self._ray.remote(ray_actor.AgentActor)
-        actors = [
+        return [
             actor_class.options(
                 num_cpus=offer.cores,
                 num_gpus=offer.gpus,
@@ -147,6 +148,9 @@ class RayPilot:
             ).remote(str(run_directory))
             for index, offer in enumerate(chosen)
         ]
+
+    def _start_agents(self, chosen: list[NodeOffer], run_directory: Path) -> list[Node]:
+        actors = self._new_actors(chosen, run_directory)
         where = self._ray.get([actor.where.remote() for actor in actors], timeout=self._placement_timeout_s)
         # Which bundle came to lie on which node is Ray's choice.
         nodes = named(where, chosen)

@@ -35,10 +35,9 @@ class RankPool:
     """Hands out gangs of ranks. A gang for MPI is a world of its own, and is kept as one.
 
     The part here of a world that spans nodes has the driver's name for it, and is kept until the driver ends it.
-    `on_message(rank, frame)` is called for what a rank sends, `on_end(rank)` when it has hung up, `on_exit(rank)` when
-    it has ended,
-    `on_fence(world, values)` when the ranks here of a world that spans nodes wait for the others, or its launcher for
-    them.
+    `on_message(rank, frame)` is called for what a rank sends, `on_pid(rank)` when its process is there, `on_end(rank)`
+    when it has hung up, `on_exit(rank)` when it has ended; `on_fence(world, values)` when the ranks here of a world
+    that spans nodes wait for the others, or its launcher for them.
     """
 
     def __init__(

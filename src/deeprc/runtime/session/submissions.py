@@ -90,40 +90,33 @@ class Submissions:
         if more_needs:
             needs = tuple(dict.fromkeys((*needs, *more_needs)))
         task_name = self._names.new(function, name)
-        future = Future(task_name, self._cancel)
         needs_names = [need.task for need in needs]
-        described = {"task": task_name, "name": task_name, **prepared.described, "needs": needs_names}
-        if prepared.names_files or args or kwargs:
-            self._fingerprint(task_name, function, args, kwargs, defaults=prepared.names_files)
+        self._fingerprint(task_name, function, args, kwargs, defaults=prepared.names_files)
         self._specs.append((task_name, prepared, needs_names))
-        reused = keep = None
-        if self._reuse is not None:
-            known = known_arguments(function, args, kwargs)
-            ranks = (resources.ranks, prepared.backend)
-            keep = self._reuse.keep
-            reused = self._reuse.look_up(task_name, function, (args, kwargs, known), tuple(needs_names), ranks)
-        self._driver.submit(
-            Task(
-                name=task_name,
-                function=pickled_function,
-                arguments=arguments,
-                needs=needs,
-                demand=demand,
-                backend=prepared.backend,
-                profile=prepared.profile,
-                modules=prepared.modules,
-                timeout_s=resources.timeout_s,
-                retries=resources.retries,
-                isolated=resources.isolated,
-                priority=resources.priority,
-                future=future,
-                expected_s=self._expected_s.get(task_name, 1.0),
-                described=described,
-                reused=reused,
-                keep=keep,
-            )
+        task = Task(
+            name=task_name,
+            function=pickled_function,
+            arguments=arguments,
+            needs=needs,
+            demand=demand,
+            backend=prepared.backend,
+            profile=prepared.profile,
+            modules=prepared.modules,
+            timeout_s=resources.timeout_s,
+            retries=resources.retries,
+            isolated=resources.isolated,
+            priority=resources.priority,
+            future=Future(task_name, self._cancel),
+            expected_s=self._expected_s.get(task_name, 1.0),
+            described={"task": task_name, "name": task_name, **prepared.described, "needs": needs_names},
         )
-        return future
+        if self._reuse is not None:
+            arguments_known = (args, kwargs, known_arguments(function, args, kwargs))
+            ranks = (resources.ranks, prepared.backend)
+            task.keep = self._reuse.keep
+            task.reused = self._reuse.look_up(task_name, function, arguments_known, tuple(needs_names), ranks)
+        self._driver.submit(task)
+        return task.future
 
     def plain(self) -> list[dict[str, Any]]:
         """All tasks so far, as `spec.json` has them."""

@@ -102,10 +102,7 @@ def fit(
     check_columns(model, spec)
     comm = comm or SoloCommunicator()
     panel = read_panel(data, spec)
-    if not isinstance(data, pl.DataFrame):
-        trained_on = 4 * sum(len(values) for values in panel.values)
-        copied = dict.fromkeys(("y", *spec.temporal_columns), trained_on)
-        data.note_copies(copied, to="torch", reason="the networks compute in float32")
+    _note_copies(data, panel, spec)
     load_library()
     began = time.perf_counter()
     with apart():
@@ -116,6 +113,14 @@ def fit(
         trained = comm.broadcast(save_network(network, model, spec, panel.names, path) if comm.rank == 0 else None)
     assert predicted is not None
     return backtest_of(panel, spec, name_of(model), predicted, seconds=seconds, ranks=comm.size, trained=trained)
+
+
+def _note_copies(data: Dataset | pl.DataFrame, panel: Panel, spec: ForecastSpec) -> None:
+    """Say in a dataset's ledger what of it has been copied."""
+    if not isinstance(data, pl.DataFrame):
+        trained_on = 4 * sum(len(values) for values in panel.values)
+        copied = dict.fromkeys(("y", *spec.temporal_columns), trained_on)
+        data.note_copies(copied, to="torch", reason="the networks compute in float32")
 
 
 def _backtest(network: Any, panel: Panel, spec: ForecastSpec) -> NDArray[np.float64]:
