@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from deeprc.cli.progress import Progress
-from deeprc.cli.views import LiveView, PlainView, failures, result_table, view_for
+from deeprc.cli.views import LiveView, PlainView, result_table, tell_failures, view_for
 
 EVENTS: list[dict[str, Any]] = [
     {"time": 100.0, "kind": "run.started", "run": "r", "name": "demo"},
@@ -49,6 +50,8 @@ ENDING_BADLY: list[dict[str, Any]] = [
         "error": "ValueError",
         "message": "ValueError: no",
         "traceback": "Traceback:\n  line 3\nValueError: no",
+        "output": "reading [1/2]",
+        "log": "logs/rank-one-0.log",
     },
     {"time": 102.0, "kind": "task.cancelled", "task": "best", "reason": "'fit' failed"},
     {"time": 102.3, "kind": "run.finished", "status": "failed", "seconds": 2.3},
@@ -149,12 +152,14 @@ def test_the_result_table_has_a_row_for_each_task() -> None:
 
 
 def test_a_failure_is_shown_with_the_user_s_traceback() -> None:
-    """Only tasks that failed have a panel; those cancelled have their reason in the table."""
+    """With what it printed last and the log of its rank; tasks that were cancelled have their reason in the table."""
     progress = fed(*EVENTS, *ENDING_BADLY)
-    (panel,) = failures(progress)
-    text = drawn(panel)
-    assert "fit failed" in text
-    assert "line 3" in text
+    console = Console(file=io.StringIO(), width=60)
+    tell_failures(console, progress, Path("/a/folder/with/a/long/name/that/no/terminal/breaks/runs/one"))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert text.count(" failed ") == 1 and "fit failed" in text
+    assert "line 3" in text and "reading [1/2]" in text
+    assert "/a/folder/with/a/long/name/that/no/terminal/breaks/runs/one/logs/rank-one-0.log\n" in text
     assert "'fit' failed" in drawn(result_table(progress))
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from deeprc.cli.notices import IMPORTING, ends_in_order, stops_when_told, told_if_slow
 from deeprc.cli.progress import Progress
-from deeprc.cli.views import console_for_results, failures, result_table, view_for
+from deeprc.cli.views import console_for_results, result_table, tell_failures, view_for
 from deeprc.errors import SpecError
 from deeprc.spec import Pipeline
 from deeprc.spec.pipeline import SessionSpec
@@ -105,7 +105,7 @@ def tell_outcome(console: Console, progress: Progress, run_directory: Path, out:
     """Print a run's results, and write its report and summary."""
     if progress.tasks:
         console.print(result_table(progress))
-        console.print(*failures(progress), sep="\n", end="")
+        tell_failures(console, progress, run_directory)
         folder = write_results(run_directory, out or run_directory)
         console.print(f"Report:  {folder / 'report.html'}", soft_wrap=True, highlight=False)
         console.print(f"Summary: {folder / 'summary.json'}", soft_wrap=True, highlight=False)

@@ -24,6 +24,9 @@ class TaskProgress:
     message: str = ""
     traceback: str = ""
     output: str = ""
+    log: str = ""
+    # Of a failure, all lines; `message` is the first.
+    reason: str = ""
 
 
 @dataclass
@@ -100,7 +103,10 @@ class Progress:
         task.seconds = event.get("seconds") or 0.0
         task.message = failure_text(event, task.ranks)
         task.traceback, task.output = event.get("traceback") or "", event.get("output") or ""
-        return f"{task.name}: {'failed, will be tried again' if event.get('will_retry') else 'failed'}: {task.message}"
+        task.log, task.reason = event.get("log") or "", str(event.get("message") or "")
+        see = f" (see {task.log})" if task.log else ""
+        outcome = "failed, will be tried again" if event.get("will_retry") else "failed"
+        return f"{task.name}: {outcome}: {task.message}{see}"
 
     def _task_cancelled(self, event: Event) -> str:
         task = self._task(event)

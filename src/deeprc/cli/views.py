@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -162,14 +163,13 @@ def result_table(progress: Progress) -> Table:
     return table
 
 
-def failures(progress: Progress) -> list[RenderableType]:
-    """For each task that failed the user's traceback, or else what its ranks said last."""
-    return [
-        Panel(
-            Text(task.traceback.rstrip() or "\n".join(filter(None, [task.message, task.output.rstrip()]))),
-            title=Text(f"{task.name} failed"),
-            border_style="red",
-        )
-        for task in progress.tasks.values()
-        if task.status == "failed"
-    ]
+def tell_failures(console: Console, progress: Progress, run_directory: Path) -> None:
+    """For each task that failed the user's traceback or the reason, what its rank said last, and where all of it is."""
+    for task in progress.tasks.values():
+        if task.status == "failed":
+            output = task.output.rstrip()
+            said = f"Its last output:\n{output}" if output else ""
+            text = "\n".join(filter(None, [task.traceback.rstrip() or task.reason, said]))
+            console.print(Panel(Text(text), title=Text(f"{task.name} failed"), border_style="red"))
+            if task.log:
+                console.print(f"Log:     {run_directory / task.log}", soft_wrap=True, highlight=False, markup=False)

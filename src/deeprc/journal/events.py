@@ -14,7 +14,7 @@ fields below. Readers must ignore fields they do not know.
 | task.submitted | task, name, function, ranks, backend, threads, gpus, profile, needs [task] |
 | task.started | task, attempt, ranks [{rank, node, slot, pid}] |
 | task.finished | task, attempt, seconds, peak_memory_bytes (of one rank), result (short text) |
-| task.failed | task, attempt, seconds, error, message, traceback, rank, node, output, signal, will_retry |
+| task.failed | task, attempt, seconds, error, message, traceback, rank, node, output, log, signal, will_retry |
 | task.reused | task, run (whose result it is), result (short text) |
 | task.cancelled | task, reason |
 | progress | task, rank, done, total, message |

@@ -85,7 +85,7 @@ def _attempt(attempt: Attempt, failure: Event, of: int) -> Html:
 
 def _whereabouts(failure: Event) -> Iterable[str]:
     how = ("exit_code", "exit code") if not failure.get("signal") else ("signal", "signal")
-    names = (("rank", "rank"), ("node", "node"), how)
+    names = (("rank", "rank"), ("node", "node"), how, ("log", "log"))
     return [f"{shown} {failure[name]}" for name, shown in names if failure.get(name) not in (None, "")]
 
 

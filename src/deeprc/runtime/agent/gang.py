@@ -179,6 +179,12 @@ class Gang:
             whereabouts=tuple(places),
         )
 
+    def reported(self) -> Failure:
+        """The failure, with the log of the rank that it blames."""
+        assert self.failure is not None
+        blamed = self.ranks[self.failure.rank - self.numbers[0]]
+        return replace(self.failure, log=f"logs/{blamed.log.name}")
+
     def locate(self, places: tuple[Whereabouts, ...]) -> None:
         """Note where the ranks were when it failed."""
         if self.failure is not None and self.failure.kind == "stuck" and any(place.waits for place in places):

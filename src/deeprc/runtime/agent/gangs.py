@@ -298,7 +298,7 @@ class Gangs:
         self._dissolve(gang)
         self.pool.retire(gang.ranks, reason="its task failed")
         then = self._pass_on(gang)
-        self._tell(GangFailed(order.task, order.attempt, gang.seconds, gang.failure, then))
+        self._tell(GangFailed(order.task, order.attempt, gang.seconds, gang.reported(), then))
         self._start_next(then, gang.cores)
 
     def _end_part(self, gang: Gang, places: tuple[Whereabouts, ...]) -> None:

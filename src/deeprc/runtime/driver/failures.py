@@ -62,6 +62,7 @@ def failure_event(error: TaskError, failure: Failure) -> dict[str, Any]:
         "rank": failure.rank,
         "node": failure.node,
         "output": failure.output,
+        "log": failure.log,
         "signal": failure.signal,
         "exit_code": failure.exit_code,
     }

@@ -269,6 +269,8 @@ class Failure:
     node: str
     traceback: str = ""
     output: str = ""
+    # The file, below the run directory, in which all that the rank has printed is.
+    log: str = ""
     signal: str | None = None
     exit_code: int | None = None
     peak_memory_bytes: int = 0
