@@ -15,6 +15,7 @@ import pytest
 
 import deeprc as rc
 from deeprc.errors import RankDiedError
+from deeprc.table.spill.file import SpillFile
 from deeprc.workspace import new_spill_folder, scratch_of, set_scratch
 from deeprc.workspace.scratch import started
 from tests.runtime import faults
@@ -98,6 +99,18 @@ def test_what_a_killed_agent_left_goes_when_the_next_one_starts(tmp_path: Path) 
     with rc.Session(cores=1, run_dir=tmp_path / "run") as session:
         session.submit(os.getpid).result(timeout=60)
         assert faults.wait_until(lambda: sorted(path.name for path in scratch.iterdir()) == sorted(kept))
+
+
+def test_a_scratch_folder_that_another_runs_agent_took_for_abandoned_is_made_again(tmp_path: Path) -> None:
+    """While all files in it are nameless it is empty: it may go at any time, and what is spilled goes on."""
+    scratch = tmp_path / "scratch"
+    first = SpillFile(scratch)
+    scratch.rmdir()
+    second = SpillFile(scratch)
+    for file in (first, second):
+        rows = pl.DataFrame({"k": [1, 2]})
+        assert file.read(file.append_frame(rows), rows.clear()).equals(rows)
+        file.close()
 
 
 def new_spill_folder_name(folder: Path) -> str:

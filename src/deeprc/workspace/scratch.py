@@ -14,6 +14,7 @@ from pathlib import Path
 from deeprc.errors import DataError
 
 _scratch: Path | None = None
+_ATTEMPTS = 5
 
 
 def scratch_of(run_directory: Path) -> Path:
@@ -67,6 +68,10 @@ def _remove(folder: Path, owner: int) -> None:
 def new_spill_folder() -> Path:
     """A new folder in the scratch folder, named after this process: a run's agent removes it should the process die."""
     owner = f"{_spill_prefix(os.getpid())}{started(os.getpid())}-"
+    for _ in range(_ATTEMPTS):
+        # While it is empty the scratch folder looks abandoned, and another run's agent may remove it.
+        with contextlib.suppress(FileNotFoundError):
+            return Path(tempfile.mkdtemp(prefix=owner, dir=scratch()))
     return Path(tempfile.mkdtemp(prefix=owner, dir=scratch()))
 
 

@@ -31,6 +31,11 @@ ALL = (
     *("around_repeats", "around_rolling", "around_filter", "select_index", "fill_null_limit", "sort_shift"),
     *("with_columns_mixed", "select_first", "select_all_sum", "select_literal", "fill_null_mean", "filter_above_mean"),
     *("top_k", "top_k_reverse", "bottom_k", "unique_first_ordered", "unique_last_ordered", "group_udf"),
+    *("asof_backward_None_all", "asof_forward_3_all", "asof_nearest_None_all", "around_interpolate", "share_nearest"),
+    *("around_interpolate_by", "around_ewm_True_True", "around_ewm_False_False", "share_ewm_True_False_False"),
+    *("share_ewm_False_True_True", "share_ewm_by", "share_ewm_by_unsorted", "times_by", "times_by_integer"),
+    *("times_by_unsorted", "times_dynamic_both_zoned", "times_dynamic_weeks_naive", "times_dynamic_offset_zoned"),
+    *("times_rolling_3h_1h_both_zoned", "times_rolling_1d_-3d_none_naive", "times_rolling_integer"),
     *("around_rank", "share_rank_nan", "agg_computed", "agg_quantiles", "agg_in_rows", "share_times", "share_several"),
 )
 assert set(ALL) <= set(CASES)

@@ -1,20 +1,61 @@
-"""Interpolation: the value before a rank's part, and the one after it, are all that it needs of the others."""
+"""Interpolation: the value before a part of the table, and the one after it, are all that it needs of the others.
+
+A part is what a rank has or, within a memory budget, one batch of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
-from deeprc.table.exchange.exchange import concat, replicate
+from deeprc.table.exchange.exchange import concat, replicate, together
 from deeprc.table.operators.shuffle import ROW_NUMBER, numbered
 from deeprc.table.operators.times import sorted_ends
 from deeprc.table.operators.whole import computed
 from deeprc.table.plan.expressions import from_tree, tree
 from deeprc.table.plan.window_nodes import Interpolated
-from deeprc.table.stage import Execution, Stage
+from deeprc.table.stage import Execution, Stage, compute
 
-_RANK = "__rank__"
+_PART = "__part__"
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """One expression: of values by place, or by another column."""
+
+    inputs: tuple[pl.Expr, ...]
+    line: pl.Expr
+
+    def own(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """What is read of rows that have numbers."""
+        return compute(rows.lazy().select(*self.inputs, ROW_NUMBER))
+
+    def ends(self, own: pl.DataFrame, part: int) -> pl.DataFrame:
+        """What the parts of the table before and after have to know of this one."""
+        known = own.drop_nulls()
+        return concat([known.head(1), known.tail(1)]).with_columns(pl.lit(part, dtype=pl.Int64).alias(_PART))
+
+    def column(self, own: pl.DataFrame, ends: pl.DataFrame, part: int) -> pl.Series:
+        """The values of a part, given the ends of all."""
+        before = ends.filter(pl.col(_PART) < part).tail(1).drop(_PART)
+        after = ends.filter(pl.col(_PART) > part).head(1).drop(_PART)
+        lead, trail = [before], [after]
+        if len(self.inputs) == 1 and own.height:  # By place: the rows between count, and are nulls.
+            start, end = own[ROW_NUMBER][0], own[ROW_NUMBER][-1]
+            lead += [own.clear(start - place - 1) for place in before[ROW_NUMBER]]
+            trail = [*(own.clear(place - end - 1) for place in after[ROW_NUMBER]), after]
+        near = concat([*lead, own, *trail]).lazy().select(self.line)
+        return compute(near.slice(sum(part.height for part in lead), own.height)).to_series()
+
+
+def interpolation(expression: pl.Expr) -> Interpolation:
+    """How the column of an `Interpolated` is found."""
+    function = tree(expression)["Alias"][0]["Function"]
+    inputs = tuple(from_tree(child).alias(f"__input{index}") for index, child in enumerate(function["input"]))
+    line = from_tree({"Function": {**function, "input": [{"Column": f"__input{i}"} for i in range(len(inputs))]}})
+    return Interpolation(inputs, line.alias(expression.meta.output_name()))
 
 
 def run_interpolated(node: Interpolated, run: Execution) -> Stage:
@@ -30,22 +71,9 @@ def run_interpolated(node: Interpolated, run: Execution) -> Stage:
 def _interpolated(
     expression: pl.Expr, rows: pl.DataFrame, heights: Sequence[int], node: Interpolated, run: Execution
 ) -> pl.Series:
-    function = tree(expression)["Alias"][0]["Function"]
-    name, rank = expression.meta.output_name(), run.comm.rank
-    inputs = [from_tree(child).alias(f"__input{index}") for index, child in enumerate(function["input"])]
-    own = run.collect(rows.lazy().select(*inputs, ROW_NUMBER), node)
-    if len(inputs) == 2 and sorted_ends(own["__input1"], node, run) is None:
-        return computed(rows, [expression], heights, node, run)[name]
-    known = own.drop_nulls()
-    ends = pl.concat([known.head(1), known.tail(1)]).with_columns(pl.lit(rank, dtype=pl.Int64).alias(_RANK))
-    others = replicate(ends, run.comm, node.label())
-    before = others.filter(pl.col(_RANK) < rank).tail(1).drop(_RANK)
-    after = others.filter(pl.col(_RANK) > rank).head(1).drop(_RANK)
-    lead, trail = [before], [after]
-    if len(inputs) == 1 and own.height:  # By place: the rows between count, and are nulls.
-        start, end = own[ROW_NUMBER][0], own[ROW_NUMBER][-1]
-        lead += [own.clear(start - place - 1) for place in before[ROW_NUMBER]]
-        trail = [*(own.clear(place - end - 1) for place in after[ROW_NUMBER]), after]
-    line = from_tree({"Function": {**function, "input": [{"Column": f"__input{i}"} for i in range(len(inputs))]}})
-    near = concat([*lead, own, *trail]).lazy().select(line.alias(name))
-    return run.collect(near.slice(sum(part.height for part in lead), own.height), node).to_series()
+    how, doing = interpolation(expression), f"computing {node.label()}"
+    own, _ = together(run.comm, doing, lambda: how.own(rows), len)
+    if len(how.inputs) == 2 and sorted_ends(own["__input1"], node, run) is None:
+        return computed(rows, [expression], heights, node, run)[expression.meta.output_name()]
+    ends = replicate(how.ends(own, run.comm.rank), run.comm, node.label())
+    return together(run.comm, doing, lambda: how.column(own, ends, run.comm.rank), len)[0]

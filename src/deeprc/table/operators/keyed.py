@@ -53,7 +53,9 @@ def _near(left: pl.DataFrame, right: pl.DataFrame, node: JoinAsof, run: Executio
 
     def parts() -> list[pl.DataFrame]:
         ranges = [ends[0].filter(pl.col("rank") == rank)["key"] for rank in range(run.comm.size)]
-        return [_around(right, keys[1], part) if len(part) else right.clear() for part in ranges]
+        return [
+            nearest_rows(right, keys[1], part.head(1), part.tail(1)) if len(part) else right.clear() for part in ranges
+        ]
 
     pieces, _ = together(run.comm, f"choosing rows for {node.label()}", parts, lambda _: None)
     return exchange(pieces, run.comm, f"{node.label()} (right)")
@@ -64,9 +66,9 @@ def _ends(key: pl.Series, rank: int) -> pl.DataFrame:
     return pl.DataFrame({"key": pl.concat([key.head(1), key.tail(1)])}).with_columns(rank=pl.lit(rank))
 
 
-def _around(right: pl.DataFrame, key: pl.Series, ends: pl.Series) -> pl.DataFrame:
+def nearest_rows(right: pl.DataFrame, key: pl.Series, first: pl.Series, last: pl.Series) -> pl.DataFrame:
     """The rows between two keys, and all with the nearest key before and after."""
-    start, end = int((key < ends.head(1)).sum()), int((key <= ends.tail(1)).sum())
+    start, end = int((key < first).sum()), int((key <= last).sum())
     if start:
         start = int((key < key[start - 1 : start]).sum())
     if end < len(key):

@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from deeprc.table.operators.folded import run_folded
 from deeprc.table.plan.expressions import from_tree, tree
-from deeprc.table.plan.window_nodes import Smoothed
-from deeprc.table.stage import Execution, Stage
+from deeprc.table.plan.window_nodes import Around, Smoothed
+from deeprc.table.stage import Execution, Stage, compute
 
 Floats = NDArray[np.float64]
 
@@ -46,35 +47,67 @@ class _Before:
     trail: int = 0
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Values, which of them are known, and as in `alone`."""
+
+    own: pl.Series
+    known: NDArray[np.bool_]
+    means: Floats
+    weights: Floats
+    left: Floats
+
+
+@dataclass(frozen=True)
+class _Smoothing:
+    """One expression; `options` are Polars' own."""
+
+    values: pl.Expr
+    options: dict[str, Any]
+    dtype: pl.DataType
+    name: str
+    start: _Before = _Before()
+
+    def rows(self, part: pl.DataFrame) -> _Rows:
+        own = compute(part.lazy().select(self.values)).to_series()
+        known = own.is_not_null().to_numpy()
+        return _Rows(own, known, *alone(own, known, self.options))
+
+    def ended(self, rows: _Rows) -> _Ended:
+        return _ended(rows)
+
+    def after(self, before: _Before, ended: _Ended) -> _Before:
+        return _after(before, ended, self.options)
+
+    def column(self, rows: _Rows, before: _Before) -> pl.Series:
+        known, means, left = rows.known, rows.means, rows.left
+        if before.count and known.any():
+            if self.options["adjust"]:
+                with np.errstate(invalid="ignore"):  # In rows without a value all weight may be gone.
+                    both = rows.weights + left * before.weight
+                    means = (rows.weights * means + left * before.weight * before.mean) / both
+            else:
+                start = float(rows.own.drop_nulls()[0])
+                means = means + left * (_joined(before, start, int(known.argmax()), self.options) - start)
+        enough = known & (before.count + known.cumsum() >= self.options["min_periods"])
+        result = pl.DataFrame({self.name: means, "enough": enough}).select(pl.when("enough").then(self.name))
+        return result.to_series().cast(self.dtype)
+
+
+def smoothings(node: Around) -> list[_Smoothing]:
+    """The columns of the node, to be folded."""
+    columns = []
+    for expression in node.exprs:
+        function = tree(expression)["Alias"][0]["Function"]
+        name = expression.meta.output_name()
+        values = from_tree(function["input"][0]).cast(pl.Float64).alias(name)
+        columns.append(_Smoothing(values, function["function"]["EwmMean"]["options"], node.schema[name], name))
+    return columns
+
+
 def run_smoothed(node: Smoothed, run: Execution) -> Stage:
     """One row of each rank goes to all."""
-    stage = run.stage(node.input)
-    frame = run.collect(stage.frame, node)
-    columns = [_smoothed(expression, frame, node, run) for expression in node.exprs]
-    return Stage(frame.with_columns(columns).lazy(), stage.placement)
-
-
-def _smoothed(expression: pl.Expr, frame: pl.DataFrame, node: Smoothed, run: Execution) -> pl.Series:
-    function = tree(expression)["Alias"][0]["Function"]
-    options = function["function"]["EwmMean"]["options"]
-    name = expression.meta.output_name()
-    values = from_tree(function["input"][0]).cast(pl.Float64).alias(name)
-    own = run.collect(frame.lazy().select(values), node).to_series()
-    known = own.is_not_null().to_numpy()
-    means, weights, left = alone(own, known, options)
-    before = _Before()
-    for ended in run.comm.all_gather(_ended(own, known, means, weights, left))[: run.comm.rank]:
-        before = _after(before, ended, options)
-    if before.count and known.any():
-        if options["adjust"]:
-            with np.errstate(invalid="ignore"):  # In rows without a value all weight may be gone.
-                means = (weights * means + left * before.weight * before.mean) / (weights + left * before.weight)
-        else:
-            start = float(own.drop_nulls()[0])
-            means = means + left * (_joined(before, start, int(known.argmax()), options) - start)
-    enough = known & (before.count + known.cumsum() >= options["min_periods"])
-    result = pl.DataFrame({name: means, "enough": enough}).select(pl.when("enough").then(name))
-    return result.to_series().cast(node.schema[name])
+    return run_folded(node, smoothings, run)
 
 
 def alone(own: pl.Series, known: NDArray[np.bool_], options: dict[str, Any]) -> tuple[Floats, Floats, Floats]:
@@ -101,13 +134,15 @@ def alone(own: pl.Series, known: NDArray[np.bool_], options: dict[str, Any]) -> 
     return means, share.to_numpy().astype(np.float64) * full, decay**steps
 
 
-def _ended(own: pl.Series, known: NDArray[np.bool_], means: Floats, weights: Floats, left: Floats) -> _Ended:
+def _ended(rows: _Rows) -> _Ended:
+    known, left = rows.known, rows.left
     if not known.any():
         kept = float(left[-1]) if len(left) else 1.0
         return _Ended(0, 0.0, 0.0, kept, 0.0, len(known), len(known))
     lead, trail = int(known.argmax()), int(known[::-1].argmax())
-    first = float(own.drop_nulls()[0])
-    return _Ended(int(known.sum()), float(means[-1]), float(weights[-1]), float(left[-1]), first, lead, trail)
+    first = float(rows.own.drop_nulls()[0])
+    mean, weight = float(rows.means[-1]), float(rows.weights[-1])
+    return _Ended(int(known.sum()), mean, weight, float(left[-1]), first, lead, trail)
 
 
 def _after(before: _Before, ended: _Ended, options: dict[str, Any]) -> _Before:

@@ -15,7 +15,7 @@ from deeprc.table.plan.nodes import Node
 from deeprc.table.plan.window_nodes import InTime, TimeWindows
 from deeprc.table.stage import Execution, Stage, compute
 
-_TIME, _RANK, _LOWER = "__time__", "__rank__", "_lower_boundary"
+_TIME, _RANK, LOWER = "__time__", "__rank__", "_lower_boundary"
 _VALUE, _BY = "__value__", "__by__"
 _ZONES = "26h"  # A day of a zone's clock may be so much shorter or longer.
 
@@ -23,7 +23,7 @@ _ZONES = "26h"  # A day of a zone's clock may be so much shorter or longer.
 def run_time_windows(node: TimeWindows, run: Execution) -> Stage:
     """`rolling` and `group_by_dynamic` of the whole table. Of an unsorted one rank 0 says what Polars says."""
     frame = run.collect(run.stage(node.input).frame, node)
-    times = _moments(frame[node.index])
+    times = moments(frame[node.index])
     ends = sorted_ends(times, node, run)
     if ends is None or not node.grid_is_fixed:
         return run_whole(node, run, [frame])
@@ -40,7 +40,7 @@ def _dynamic(
     firsts = ends.group_by(_RANK, maintain_order=True).agg(pl.col(_TIME).first().alias("from"))
     starts = dict(firsts.rows())
     final = pl.lit(ends[_TIME].max(), dtype=times.dtype)
-    until = _moved(pl.col("from").shift(-1).fill_null(final), [node.period], frame.schema[node.index])
+    until = moved(pl.col("from").shift(-1).fill_null(final), [node.period], frame.schema[node.index])
     wanted = firsts.with_columns(until.alias("to"))
     _, near = _between(frame, times, wanted, node, run)
     before = [starts[rank] for rank in starts if rank <= run.comm.rank]
@@ -50,7 +50,7 @@ def _dynamic(
         if run.comm.rank not in starts:
             return pl.DataFrame(schema=node.schema)
         found = compute(node.with_boundaries(near.lazy()))
-        lower = _moments(found[_LOWER]).cast(times.dtype)
+        lower = moments(found[LOWER]).cast(times.dtype)
         kept = pl.repeat(True, found.height, eager=True, dtype=pl.Boolean)
         if len(before) > 1:
             kept &= lower >= pl.Series(before[-1:], dtype=times.dtype)
@@ -76,7 +76,7 @@ def _in_time(
     function = tree(expression)["Alias"][0]["Function"]
     values, by = (from_tree(child) for child in function["input"])
     own = run.collect(frame.lazy().select(values.alias(_VALUE), by.alias(_BY)), node)
-    times = _moments(own[_BY])
+    times = moments(own[_BY])
     ends = sorted_ends(times, node, run)
     name = expression.meta.output_name()
     if ends is None:
@@ -106,10 +106,18 @@ def _reached(
     """This rank's rows with those from `back` before its first to `on` after its last; how many come before."""
     dtype = frame.schema[node.index if isinstance(node, TimeWindows) else _BY]
     spans = ends.group_by(_RANK, maintain_order=True).agg(first=pl.col(_TIME).first(), last=pl.col(_TIME).last())
-    earliest = pl.min_horizontal("first", _moved(pl.col("first"), back, dtype, earlier=True))
-    latest = pl.max_horizontal("last", _moved(pl.col("last"), on, dtype))
-    wanted = spans.select(pl.col(_RANK), earliest.alias("from"), latest.alias("to"))
+    wanted = reached(spans, back, on, dtype).with_columns(spans[_RANK])
     return _between(frame, times, wanted, node, run)
+
+
+def reached(spans: pl.DataFrame, back: Sequence[str], on: Sequence[str], dtype: pl.DataType) -> pl.DataFrame:
+    """For each part of the rows what it has to see: "from" `back` before its "first" time "to" `on` after its "last".
+
+    `dtype` is that of the column, of which the times are moments.
+    """
+    earliest = pl.min_horizontal("first", moved(pl.col("first"), back, dtype, earlier=True))
+    latest = pl.max_horizontal("last", moved(pl.col("last"), on, dtype))
+    return spans.select(earliest.alias("from"), latest.alias("to"))
 
 
 def _between(
@@ -127,7 +135,7 @@ def _between(
     return list(accumulate((heights[run.comm.rank] for heights in sent), initial=0))[run.comm.rank], near
 
 
-def _moments(values: pl.Series) -> pl.Series:
+def moments(values: pl.Series) -> pl.Series:
     """Times as moments without a zone, numbers as integers."""
     if values.dtype == pl.Date:
         return values.cast(pl.Datetime("us"))
@@ -140,7 +148,7 @@ def _utc(values: pl.Series) -> pl.Series:
     return values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
 
-def _moved(moment: pl.Expr, durations: Sequence[str], dtype: pl.DataType, *, earlier: bool = False) -> pl.Expr:
+def moved(moment: pl.Expr, durations: Sequence[str], dtype: pl.DataType, *, earlier: bool = False) -> pl.Expr:
     """The moment with durations in Polars' words added to it; a little too far where a zone's clock may be set."""
     if not dtype.is_temporal():
         return moment + sum(int(steps) for text in durations for steps in _signed(text))

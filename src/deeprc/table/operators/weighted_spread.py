@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from deeprc.table.operators.folded import run_folded
 from deeprc.table.operators.smoothing import Floats, alone
 from deeprc.table.plan.expressions import from_tree, tree
-from deeprc.table.plan.window_nodes import WeightedSpread
-from deeprc.table.stage import Execution, Stage
+from deeprc.table.plan.window_nodes import Around, WeightedSpread
+from deeprc.table.stage import Execution, Stage, compute
 
 
 @dataclass(frozen=True)
@@ -53,36 +54,71 @@ class _Before:
     trail: int = 0
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Values, which of them are known, the four numbers in each row, and what is left there of a weight before."""
+
+    own: pl.Series
+    known: NDArray[np.bool_]
+    row: _Decayed
+    left: Floats
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """One expression; `options` are Polars' own."""
+
+    values: pl.Expr
+    options: dict[str, Any]
+    dtype: pl.DataType
+    name: str
+    is_root: bool
+
+    @property
+    def start(self) -> _Before:
+        return _Before(_of(0.0, 0.0, 0.0, 0.0))
+
+    def rows(self, part: pl.DataFrame) -> _Rows:
+        own = compute(part.lazy().select(self.values)).to_series()
+        known = own.is_not_null().to_numpy()
+        return _Rows(own, known, *_rows(own, known, self.options))
+
+    def ended(self, rows: _Rows) -> _Part:
+        return _part(rows.own, rows.known, rows.row, rows.left)
+
+    def after(self, before: _Before, ended: _Part) -> _Before:
+        return _after(before, ended, self.options)
+
+    def column(self, rows: _Rows, before: _Before) -> pl.Series:
+        row, known, bias = rows.row, rows.known, self.options["bias"]
+        if before.count and known.any():
+            row = _joined(before, row, rows.left, _first(rows.own, known), self.options)
+        variance = row.variance
+        if not bias:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                variance = variance / row.unlike
+        enough = known & (before.count + known.cumsum() >= self.options["min_periods"])
+        if not bias:
+            enough &= row.unlike > 0
+        result = pl.DataFrame({self.name: variance, "enough": enough}).select(pl.when("enough").then(self.name))
+        return (result.to_series().sqrt() if self.is_root else result.to_series()).cast(self.dtype)
+
+
+def spreads(node: Around) -> list[_Spread]:
+    """The columns of the node, to be folded."""
+    columns = []
+    for expression in node.exprs:
+        function = tree(expression)["Alias"][0]["Function"]
+        called, inside = next(iter(function["function"].items()))
+        name = expression.meta.output_name()
+        values = from_tree(function["input"][0]).cast(pl.Float64).alias(name)
+        columns.append(_Spread(values, inside["options"], node.schema[name], name, called == "EwmStd"))
+    return columns
+
+
 def run_weighted_spread(node: WeightedSpread, run: Execution) -> Stage:
     """One row of each rank goes to all."""
-    stage = run.stage(node.input)
-    frame = run.collect(stage.frame, node)
-    columns = [_spread(expression, frame, node, run) for expression in node.exprs]
-    return Stage(frame.with_columns(columns).lazy(), stage.placement)
-
-
-def _spread(expression: pl.Expr, frame: pl.DataFrame, node: WeightedSpread, run: Execution) -> pl.Series:
-    function = tree(expression)["Alias"][0]["Function"]
-    called, inside = next(iter(function["function"].items()))
-    options, name = inside["options"], expression.meta.output_name()
-    values = from_tree(function["input"][0]).cast(pl.Float64).alias(name)
-    own = run.collect(frame.lazy().select(values), node).to_series()
-    known = own.is_not_null().to_numpy()
-    rows, left = _rows(own, known, options)
-    before = _Before(_of(0.0, 0.0, 0.0, 0.0))
-    for part in run.comm.all_gather(_part(own, known, rows, left))[: run.comm.rank]:
-        before = _after(before, part, options)
-    if before.count and known.any():
-        rows = _joined(before, rows, left, _first(own, known), options)
-    variance = rows.variance
-    if not options["bias"]:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            variance = variance / rows.unlike
-    enough = known & (before.count + known.cumsum() >= options["min_periods"])
-    if not options["bias"]:
-        enough &= rows.unlike > 0
-    result = pl.DataFrame({name: variance, "enough": enough}).select(pl.when("enough").then(name)).to_series()
-    return (result.sqrt() if called == "EwmStd" else result).cast(node.schema[name])
+    return run_folded(node, spreads, run)
 
 
 def _rows(own: pl.Series, known: NDArray[np.bool_], options: dict[str, Any]) -> tuple[_Decayed, Floats]:

@@ -28,12 +28,16 @@ _BUCKETS_OF_UNKNOWN = 32
 
 @dataclass(frozen=True)
 class Spilling:
-    """What the operators of one run share. `shared` are the nodes that several of them read, kept when first run."""
+    """What the operators of one run share. `shared` are the nodes that several of them read, kept when first run.
+
+    `whole_of` runs an operator as it is without a budget, over its inputs in files.
+    """
 
     comm: Communicator
     room: Room
     folder: Path
     pieces_of: Callable[[Node, Spilling], Pieces]
+    whole_of: Callable[[Node, Spilling], Pieces]
     expected_bytes: Callable[[Node], float | None]
     shared: frozenset[int] = frozenset()
     done: dict[int, Pieces] = field(default_factory=dict)
@@ -48,6 +52,10 @@ class Spilling:
             # A source is read again as well as its copy would be.
             self.done[id(node)] = made if isinstance(node, Source) else self.keep(made, node.label()).pieces
         return self.done[id(node)]
+
+    def in_memory(self, node: Node) -> Pieces:
+        """The operator as it is without a budget: it holds what it then holds. Collective."""
+        return self.whole_of(node, self)
 
     def new_file(self) -> SpillFile:
         self.files.append(SpillFile(self.folder))

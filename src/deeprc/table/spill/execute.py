@@ -14,7 +14,9 @@ from deeprc.communicator import Communicator
 from deeprc.table.exchange.exchange import together
 from deeprc.table.operators.group_by import groups_locally
 from deeprc.table.operators.join import joins_locally
+from deeprc.table.operators.smoothing import smoothings
 from deeprc.table.operators.sort import sorts_locally
+from deeprc.table.operators.weighted_spread import spreads
 from deeprc.table.optimise.pushdown import uses
 from deeprc.table.plan.estimate import Estimates
 from deeprc.table.plan.expressions import is_scalar
@@ -34,8 +36,23 @@ from deeprc.table.plan.row_nodes import (
     TopK,
     with_inputs,
 )
-from deeprc.table.plan.window_nodes import ByKey, Carried, Nearby, Numbered, Ranked, Scalars
-from deeprc.table.spill import aggregate, groups, memory, order, ordered, rows, windows
+from deeprc.table.plan.window_nodes import (
+    Around,
+    ByKey,
+    Carried,
+    Interpolated,
+    InTime,
+    Nearby,
+    Numbered,
+    Ranked,
+    Scalars,
+    Smoothed,
+    TimeWindows,
+    WeightedInTime,
+    WeightedSpread,
+)
+from deeprc.table.spill import aggregate, folded, groups, memory, nearest, order, ordered, rows, times, windows
+from deeprc.table.spill.between import interpolated
 from deeprc.table.spill.context import Spilling, StoredSource
 from deeprc.table.spill.file import scratch_error
 from deeprc.table.spill.join import join
@@ -108,9 +125,12 @@ def spilled(
         return None if found is None else found.bytes
 
     def pieces_of(node: Node, run: Spilling) -> Pieces:
-        return _pieces(node, run, stage_of)
+        return _pieces(node, run)
 
-    run = Spilling(comm, room, folder, pieces_of, expected_bytes, shared)
+    def whole_of(node: Node, run: Spilling) -> Pieces:
+        return _in_memory(node, run, stage_of)
+
+    run = Spilling(comm, room, folder, pieces_of, whole_of, expected_bytes, shared)
     try:
         yield run.pieces(plan).map(lambda frame: frame.select(schema.names()), schema)
     finally:
@@ -125,6 +145,10 @@ def _unique(node: Unique, run: Spilling) -> Pieces:
     return ordered.unique(node, run) if node.maintain_order else groups.unique(node, run)
 
 
+def _join_asof(node: JoinAsof, run: Spilling) -> Pieces:
+    return groups.join_asof(node, run) if node.left_by else nearest.join_asof(node, run)
+
+
 _IN_BUCKETS: dict[type[Node], tuple[Callable[[Any, Spilling], Pieces], Callable[[Any], bool]]] = {
     Select: (aggregate.select, aggregate.is_bounded),
     Scalars: (aggregate.scalars, lambda node: True),
@@ -133,7 +157,7 @@ _IN_BUCKETS: dict[type[Node], tuple[Callable[[Any, Spilling], Pieces], Callable[
     Unique: (_unique, lambda node: bool(node.input.schema) and node.subset != ()),
     Sort: (order.sort, sorts_locally),
     Keyed: (groups.keyed, lambda node: bool(node.keys)),
-    JoinAsof: (groups.join_asof, lambda node: bool(node.left_by)),
+    JoinAsof: (_join_asof, lambda node: True),
     ShuffleByKey: (rows.shuffle, lambda node: True),
     Head: (rows.head, lambda node: True),
     Slice: (rows.slice_rows, lambda node: True),
@@ -149,10 +173,17 @@ _IN_BUCKETS: dict[type[Node], tuple[Callable[[Any, Spilling], Pieces], Callable[
     Carried: (windows.carried, lambda node: True),
     Numbered: (windows.numbers, lambda node: True),
     Ranked: (ranked, lambda node: True),
+    Interpolated: (interpolated, lambda node: True),
+    Smoothed: (folded.folded(smoothings), lambda node: True),
+    WeightedSpread: (folded.folded(spreads), lambda node: True),
+    WeightedInTime: (folded.weighted_in_time, lambda node: True),
+    InTime: (times.in_time, lambda node: True),
+    TimeWindows: (times.time_windows, lambda node: True),
+    Around: (windows.whole, lambda node: True),
 }
 
 
-def _pieces(node: Node, run: Spilling, stage_of: Callable[[Node, Execution], Stage]) -> Pieces:
+def _pieces(node: Node, run: Spilling) -> Pieces:
     if isinstance(node, Source):
         if node.portions is not None:
             portions = node.portions(run.comm, run.room.portion)
@@ -166,7 +197,7 @@ def _pieces(node: Node, run: Spilling, stage_of: Callable[[Node, Execution], Sta
         work, can = _IN_BUCKETS[type(node)]
         if can(node):
             return work(node, run)
-    return _in_memory(node, run, stage_of)
+    return run.in_memory(node)
 
 
 def _is_aggregate(node: Step) -> bool:

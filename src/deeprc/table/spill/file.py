@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +15,8 @@ import polars as pl
 from deeprc.communicator import Buffer
 from deeprc.errors import DataError
 from deeprc.table.exchange.encoding import decode, encode
+
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class SpillFile:
         self._folder = folder
         self.bytes_written = 0
         try:
-            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (closed with the object)
+            self._file = _nameless(folder)
         except OSError as error:
             raise self._error(error, 0) from error
 
@@ -85,6 +89,15 @@ class SpillFile:
 
     def _error(self, error: OSError, wanted: int) -> DataError:
         return scratch_error(self._folder, error, self.bytes_written, wanted)
+
+
+def _nameless(folder: Path) -> FileIO:
+    """A new file. The folder looks abandoned while all files in it are nameless: another run's agent may remove it."""
+    for _ in range(_ATTEMPTS):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return tempfile.TemporaryFile(dir=folder, buffering=0)
+    return tempfile.TemporaryFile(dir=folder, buffering=0)
 
 
 def scratch_error(folder: Path, error: OSError, written: int = 0, wanted: int = 0) -> DataError:

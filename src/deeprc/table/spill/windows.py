@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -11,6 +12,7 @@ from deeprc.table.exchange.partition import split
 from deeprc.table.files.statistics import widths
 from deeprc.table.operators.shuffle import ROW_NUMBER
 from deeprc.table.operators.windows import Carry, between, read_columns
+from deeprc.table.plan.nodes import Select
 from deeprc.table.plan.placement import matching_keys
 from deeprc.table.plan.window_nodes import Around, ByKey, Carried, Nearby, Numbered
 from deeprc.table.spill import context
@@ -53,12 +55,22 @@ def beside(
     route = _by_number(rows.edges, rows_each, count)
     back = [run.exchange(result, route, f"{node.label()} (back)", moves=moves) for result in results]
 
+    def in_order() -> Iterator[pl.DataFrame]:
+        for number in range(count):
+            parts = [Side(buckets, number, ()).whole().sort(ROW_NUMBER).drop(ROW_NUMBER) for buckets in back]
+            yield pl.concat(parts, how="horizontal")
+
+    return _attached(rows, in_order, node)
+
+
+def _attached(rows: context.Numbered, columns: Callable[[], Iterator[pl.DataFrame]], node: Around) -> Pieces:
+    """The rows as they lie, with columns of as many rows in the same order."""
+
     def frames() -> Iterator[pl.DataFrame]:
         batches = rows.kept.batches()
         left = rows.kept.pieces.empty
-        for number in range(count):
-            sorted_ = [Side(buckets, number, ()).whole().sort(ROW_NUMBER).drop(ROW_NUMBER) for buckets in back]
-            found = pl.concat(sorted_, how="horizontal")
+        for part in columns():
+            found = part
             while found.height:
                 left = left if left.height else next(batches)
                 some = min(left.height, found.height)
@@ -66,6 +78,19 @@ def beside(
                 left, found = left.slice(some), found.slice(some)
 
     return of_frames(frames, node.schema, again=True, placement=rows.kept.pieces.placement)
+
+
+def around(node: Around, rows: context.Numbered, run: Spilling) -> Pieces:
+    """What has no way in batches: the columns that it reads in memory, as without a budget; the rows on disk."""
+    read = Select(rows.source(node.label()), tuple(pl.col(name) for name in read_columns(node, node.exprs)))
+    found = run.in_memory(replace(node, input=read))
+    added = found.map(lambda frame: frame.select(*_added(node)), pl.Schema(_added(node)))
+    return _attached(rows, run.keep(added, node.label()).batches, node)
+
+
+def whole(node: Around, run: Spilling) -> Pieces:
+    """Columns of which nobody can say what they depend on."""
+    return around(node, run.numbered(run.pieces(node.input), node.label()), run)
 
 
 def _by_number(edges: Sequence[int], rows_each: int, count: int) -> Route:
