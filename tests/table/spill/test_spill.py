@@ -31,14 +31,17 @@ ALL = (
     *("around_repeats", "around_rolling", "around_filter", "select_index", "fill_null_limit", "sort_shift"),
     *("with_columns_mixed", "select_first", "select_all_sum", "select_literal", "fill_null_mean", "filter_above_mean"),
     *("top_k", "top_k_reverse", "bottom_k", "unique_first_ordered", "unique_last_ordered", "group_udf"),
+    *("around_rank", "share_rank_nan", "agg_computed", "agg_quantiles", "agg_in_rows", "share_times", "share_several"),
+)
+# What depends on the order of rows, or of a column.
+IN_ORDER = (
     *("asof_backward_None_all", "asof_forward_3_all", "asof_nearest_None_all", "around_interpolate", "share_nearest"),
     *("around_interpolate_by", "around_ewm_True_True", "around_ewm_False_False", "share_ewm_True_False_False"),
     *("share_ewm_False_True_True", "share_ewm_by", "share_ewm_by_unsorted", "times_by", "times_by_integer"),
     *("times_by_unsorted", "times_dynamic_both_zoned", "times_dynamic_weeks_naive", "times_dynamic_offset_zoned"),
     *("times_rolling_3h_1h_both_zoned", "times_rolling_1d_-3d_none_naive", "times_rolling_integer"),
-    *("around_rank", "share_rank_nan", "agg_computed", "agg_quantiles", "agg_in_rows", "share_times", "share_several"),
 )
-assert set(ALL) <= set(CASES)
+assert {*ALL, *IN_ORDER} <= set(CASES)
 ROWS = 5_000_000
 LAUNCHES = {
     "solo": (Launch("solo", 1, "even", ALL, ("mixed",)), 120_000),
@@ -46,6 +49,9 @@ LAUNCHES = {
     "gloo3": (Launch("gloo", 3, "last", ALL, ("skewed",)), 30_000),
     "mpi2": (Launch("mpi", 2, "even", ALL, ("all_null",)), 8_000),
     "gloo4": (Launch("gloo", 4, "even", ALL, ("distinct",)), 30_000),
+    "solo in order": (Launch("solo", 1, "even", IN_ORDER, ("skewed",)), 120_000),
+    "gloo2 in order": (Launch("gloo", 2, "last", IN_ORDER, ("mixed",)), 60_000),
+    "gloo3 in order": (Launch("gloo", 3, "even", IN_ORDER, ("distinct", "empty")), 30_000),
 }
 WANTED = [(launch, name, data) for launch, (what, _) in LAUNCHES.items() for name in what.names for data in what.frames]
 

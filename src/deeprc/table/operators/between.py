@@ -35,7 +35,8 @@ class Interpolation:
     def ends(self, own: pl.DataFrame, part: int) -> pl.DataFrame:
         """What the parts of the table before and after have to know of this one."""
         known = own.drop_nulls()
-        return concat([known.head(1), known.tail(1)]).with_columns(pl.lit(part, dtype=pl.Int64).alias(_PART))
+        ends = known[[0, known.height - 1]] if known.height else known  # A copy: slices would keep all rows.
+        return ends.with_columns(pl.lit(part, dtype=pl.Int64).alias(_PART))
 
     def column(self, own: pl.DataFrame, ends: pl.DataFrame, part: int) -> pl.Series:
         """The values of a part, given the ends of all."""

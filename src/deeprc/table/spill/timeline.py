@@ -49,7 +49,8 @@ def spans(rows: Numbered, view: View, node: Node, run: Spilling) -> Spans:
             times = view(batch)[TIME]
             nulls |= times.null_count() > 0
             ordered &= times.is_sorted()
-            ends.append(pl.DataFrame({FIRST: times.head(1), LAST: times.tail(1)}))
+            # Copies: slices would keep the whole batch.
+            ends.append(pl.DataFrame({FIRST: times.gather([0]), LAST: times.gather([times.len() - 1])}))
         return concat(ends), nulls, ordered
 
     (own, *_), facts = together(
