@@ -23,6 +23,7 @@ from deeprc.pilots.leftovers import end_processes_in
 from deeprc.pilots.radical import RadicalPilot
 from deeprc.pilots.ray import RayPilot
 from tests.pilots.slurm_cluster import allocation, slurm_cluster
+from tests.runtime import faults
 
 
 class Site(Protocol):
@@ -70,7 +71,7 @@ class LocalSite:
         agent.kill()
 
     def leftovers(self, session: rc.Session) -> list[str]:
-        return [f"process {process.pid}: {process.cmdline()}" for process in processes_of(session)]
+        return [f"process {process.pid}: {faults.words_of(process)}" for process in processes_of(session)]
 
 
 class SlurmSite:
@@ -99,7 +100,7 @@ class SlurmSite:
     def leftovers(self, session: rc.Session) -> list[str]:
         listing = self._cluster.command("squeue", "--noheader", "--steps", "--format=%i %j").splitlines()
         steps = [f"step {line}" for line in listing if f" deeprc-{session.run_directory.name}-" in line]
-        return steps + [f"process {process.pid}: {process.cmdline()}" for process in processes_of(session)]
+        return steps + [f"process {process.pid}: {faults.words_of(process)}" for process in processes_of(session)]
 
 
 class RaySite:
@@ -131,7 +132,7 @@ class RaySite:
         import ray
         from ray.util import placement_group_table
 
-        found = [f"process {process.pid}: {process.cmdline()}" for process in processes_of(session)]
+        found = [f"process {process.pid}: {faults.words_of(process)}" for process in processes_of(session)]
         if ray.is_initialized():
             groups = [group for group in placement_group_table().values() if group["state"] == "CREATED"]
             # The session that all tests share holds one.
@@ -171,7 +172,9 @@ class RadicalSite:
             and task.state not in ("DONE", "FAILED", "CANCELED")
         ]
         files = [str(path) for path in (session.run_directory / "radical",) if path.exists()]
-        return files + tasks + [f"process {process.pid}: {process.cmdline()}" for process in processes_of(session)]
+        return (
+            files + tasks + [f"process {process.pid}: {faults.words_of(process)}" for process in processes_of(session)]
+        )
 
 
 @contextmanager

@@ -194,7 +194,7 @@ def test_a_node_lost_in_mid_task(site: Site, tmp_path: Path, comm: Any) -> None:
         }
         with pytest.raises(ResourceError, match="has 3"):
             session.submit(pids, ranks=4, comm="mpi")
-    assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=30), site.leftovers(session)
+    assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=90), site.leftovers(session)
 
 
 def test_without_any_node_left_nothing_hangs(site: Site, tmp_path: Path) -> None:
@@ -242,6 +242,6 @@ def test_close_leaves_nothing(site: Site, tmp_path: Path) -> None:
         assert len(processes) >= 3
     finally:
         session.close()
-    assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=30), site.leftovers(session)
+    assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=90), site.leftovers(session)
     assert not [segment for segment in segments if segment.exists()]
     assert not list((tmp_path / "run").glob(".connection*"))

@@ -113,7 +113,7 @@ def test_a_killed_agent_and_then_a_killed_radical_pilot_are_noticed(run: Path) -
         other = second if lost is first else first
         assert not other.done()
         for process in processes_in(run):
-            if "deeprc.pilots.radical_session" in process.cmdline():
+            if "deeprc.pilots.radical_session" in faults.words_of(process):
                 process.kill()
         with pytest.raises(AgentLostError, match=r"RADICAL-Pilot's process.*SIGKILL"):
             other.result(timeout=60)

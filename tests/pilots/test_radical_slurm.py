@@ -72,5 +72,5 @@ def test_gangs_span_the_nodes_of_a_job_and_its_end_is_noticed(
         with pytest.raises(AgentLostError, match="is lost"):
             stuck.result(timeout=120)
     assert faults.wait_until(lambda: cluster.jobs() == [])
-    assert faults.wait_until(lambda: processes_of(session) == [], timeout_s=30), processes_of(session)
+    assert faults.wait_until(lambda: processes_of(session) == [], timeout_s=90), processes_of(session)
     assert not (tmp_path / "run" / "radical").exists()

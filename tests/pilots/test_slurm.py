@@ -20,6 +20,7 @@ from deeprc.pilots.slurm import Host
 from deeprc.pilots.slurm_pilot import SlurmPilot, address_towards
 from tests.pilots.sites import started_as
 from tests.pilots.slurm_cluster import SlurmCluster, allocation
+from tests.runtime import faults
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_the_key_is_in_no_command_and_no_environment(cluster: SlurmCluster, job:
     with rc.Session("slurm", run_dir=tmp_path / "run") as session:
         session.submit(abs, -1).result(timeout=60)
         connection = json.loads((session.run_directory / ".connection.json").read_text())
-        step = [process for process in psutil.Process().children() if process.name() == "srun"]
+        step = [process for process in psutil.Process().children() if faults.is_named(process, "srun")]
         watched = [*step, *agents(session.run_directory)]
         assert len(watched) >= 2
         for process in watched:
@@ -144,7 +145,7 @@ def test_when_srun_is_killed_the_session_ends_what_it_left(cluster: SlurmCluster
         future = session.submit(time.sleep, 600)
         wait_until(future.running, 60)
         for process in psutil.Process().children(recursive=True):
-            if process.name() == "srun":
+            if faults.is_named(process, "srun"):
                 process.kill()
         with pytest.raises(AgentLostError, match="srun"):
             future.result(timeout=60)

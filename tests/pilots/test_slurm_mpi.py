@@ -138,7 +138,8 @@ def test_ranks_may_be_placed_in_any_order(site: SlurmPmiSite, tmp_path: Path) ->
 def sruns(session: rc.Session) -> list[psutil.Process]:
     """The launchers of a session's MPI worlds."""
     marks = {"deeprc.runtime.rank.plain_rank", str(session.run_directory)}
-    return [each for each in processes_of(session) if each.name() == "srun" and marks <= set(each.cmdline())]
+    found = [each for each in processes_of(session) if marks <= set(faults.words_of(each))]
+    return [each for each in found if faults.is_named(each, "srun")]
 
 
 @pytest.mark.slow
@@ -153,7 +154,7 @@ def test_a_launcher_that_is_killed_or_fails_ends_its_world(
             process.kill()
         with pytest.raises(RankDiedError, match="was ended, as srun ended with code -9"):
             future.result(timeout=60)
-    assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=30), site.leftovers(session)
+    assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=90), site.leftovers(session)
     monkeypatch.setenv("DEEPRC_SLURM_MPI", "no-such-pmi")
     with (
         site.session(tmp_path / "second") as session,
@@ -192,7 +193,7 @@ def test_a_node_lost_in_mid_task(tmp_path: Path, harm: Callable[[SlurmPmiSite, r
             assert [future.exception(timeout=TASK_S) for future in holders].count(None) >= 1
             failures = read_run(tmp_path / "run").of_kind("task.failed")
             assert [each["error"] for each in failures if each["task"] == future.task] == [AgentLostError.__name__]
-        assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=30), site.leftovers(session)
+        assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=90), site.leftovers(session)
     finally:
         site.stop()
 
@@ -212,8 +213,8 @@ def test_close_leaves_nothing(site: SlurmPmiSite, tmp_path: Path, monkeypatch: p
         assert len(site.steps()) == len(before) + 2
     finally:
         session.close()
-    assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=30), site.leftovers(session)
-    assert faults.wait_until(lambda: site.steps() == before, timeout_s=30), site.steps()
+    assert faults.wait_until(lambda: site.leftovers(session) == [], timeout_s=90), site.leftovers(session)
+    assert faults.wait_until(lambda: site.steps() == before, timeout_s=90), site.steps()
     assert [path for agent in agents for path in Path("/dev/shm").glob(f"deeprc-mpi-{agent.pid}-*")] == []
     assert list(own.glob("deeprc-*")) == []
     shutil.rmtree(own)

@@ -82,6 +82,14 @@ def alive(pid: int) -> bool:
         return False
 
 
+def is_named(process: psutil.Process, name: str) -> bool:
+    """Whether a process, which may end at any moment, runs the program of that name."""
+    try:
+        return bool(process.name() == name)
+    except psutil.Error:
+        return False
+
+
 def shared_memory_of(family: list[psutil.Process]) -> set[Path]:
     """What processes have in /dev/shm, under the names that it had when they mapped it, and their agent's folders."""
     places = set()
@@ -101,11 +109,16 @@ def agent_of(session: rc.Session) -> psutil.Process:
 
 
 def is_agent(process: psutil.Process, session: rc.Session) -> bool:
-    """Whether a process that may end at any moment is an agent of a session."""
+    """Whether a process is an agent of a session."""
+    return {"deeprc.runtime.agent", str(session.run_directory)} <= set(words_of(process))
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """The command of a process that may end at any moment; none once it has."""
     try:
-        return {"deeprc.runtime.agent", str(session.run_directory)} <= set(process.cmdline())
+        return process.cmdline()
     except psutil.Error:
-        return False
+        return []
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def test_no_room_for_the_journal(tmp_path: Path) -> None:
         finally:
             with pytest.raises(JournalError, match=r"events.jsonl: no space left for its last \d+ events"):
                 session.close()
-        assert faults.wait_until(lambda: not any(faults.alive(process.pid) for process in family), timeout_s=30)
+        assert faults.wait_until(lambda: not any(faults.alive(process.pid) for process in family), timeout_s=90)
         assert (run / "events.jsonl").read_bytes().endswith(b"\n")
         assert read_run(run).events[0]["kind"] == "run.started"
 

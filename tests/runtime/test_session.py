@@ -21,6 +21,7 @@ from deeprc.journal import read_run
 from deeprc.pilots.leases import DIRECTORY_VARIABLE
 from deeprc.pilots.local import LocalPilot
 from deeprc.spec import Pipeline, TaskSpec
+from tests.runtime import faults
 
 
 def add(left: int, right: int) -> int:
@@ -216,7 +217,7 @@ def test_a_session_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "run" / "environment.json").mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
         rc.Session(cores=1, run_dir=tmp_path / "run")
-    assert not [child for child in psutil.Process().children() if str(tmp_path) in " ".join(child.cmdline())]
+    assert not [child for child in psutil.Process().children() if str(tmp_path) in " ".join(faults.words_of(child))]
     assert not (tmp_path / "run" / ".connection.json").exists()
 
 

@@ -38,7 +38,7 @@ def test_a_gang_may_be_cancelled_when_a_node_of_its_has_just_been_lost(tmp_path:
 
         session.subscribe(cancel)
         assert faults.wait_until(lambda: list(read_run(session.run_directory).of_kind("task.started")))
-        [agent] = [child for child in psutil.Process().children() if "localhost-2" in child.cmdline()]
+        [agent] = [child for child in psutil.Process().children() if "localhost-2" in faults.words_of(child)]
         agent.kill()
         assert isinstance(gang.exception(timeout=60), DependencyFailedError)
         assert session.submit(len, [1, 2]).result(timeout=60) == 2
