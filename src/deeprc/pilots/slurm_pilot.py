@@ -86,9 +86,11 @@ class SlurmPilot:
         """What srun has said of its tasks and Slurm of its nodes; never waits for either."""
         if self._step is None:
             return {}
+        # Before its log is read: what srun says last is in there then.
+        has_ended = self._step.poll() is not None
         told = self._log.read_text(errors="replace")
         self._gone |= lost_tasks(told) | self._states()
-        if self._step.poll() is not None:
+        if has_ended:
             last = told.strip().splitlines()[-1:]
             why = f"srun, which held its agent, {how_it_ended(self._step.returncode)}"
             self._gone = {node.name: ": ".join([why, *last]) for node in self._nodes} | self._gone
