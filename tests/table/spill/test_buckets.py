@@ -1,4 +1,4 @@
-"""A rank's join in buckets gives what the join of the whole gives."""
+"""Joins and groups of a rank in buckets are those of the whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import deeprc as rc
 from deeprc import journal
-from deeprc.table.operators import buckets, join
+from deeprc.table.operators import buckets, shuffle
 from deeprc.table.plan.nodes import Join, JoinHow, Source
 from tests.ranks import run_on_ranks
 from tests.table.compare import assert_same, broadcasting
@@ -26,17 +26,17 @@ def _few_rows_a_bucket() -> Iterator[list[int]]:
     """The numbers of buckets that sides were brought into."""
     counts: list[int] = []
 
-    def counted(frames: Any, empty: pl.DataFrame, keys: Any, count: int) -> list[pl.DataFrame]:
+    def counted(rounds: Any, empty: pl.DataFrame, keys: Any, count: int) -> list[pl.DataFrame]:
         counts.append(count)
-        return usual(frames, empty, keys, count)
+        return usual(rounds, empty, keys, count)
 
     usual = buckets.in_buckets
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(buckets, "BUCKET_ROWS", 4)
         patch.setattr(buckets, "FEWEST_BUCKETS", 2)
         patch.setattr(buckets, "in_buckets", counted)
-        patch.setattr(join, "in_buckets", counted)
-        patch.setattr(join, "ROUND_ROWS", 20)
+        patch.setattr(shuffle, "in_buckets", counted)
+        patch.setattr(shuffle, "ROUND_ROWS", 20)
         yield counts
 
 
@@ -90,6 +90,48 @@ def test_ranks_join_in_buckets(split: str) -> None:
     for how, rows in joined.items():
         wanted = left.join(right, on="k", how=how)
         assert_same(("frame", rows), ("frame", wanted), ordered=False)
+
+
+# In two halves, or not; of some of them the order of a group's rows is the order of the whole table.
+AGGREGATES: dict[str, list[pl.Expr]] = {
+    "halves": [pl.len(), pl.col("v").sum(), pl.col("v").max().alias("most")],
+    "whole": [
+        pl.col("v").median(),
+        pl.col("row").alias("rows"),
+        pl.col("row").first().alias("first"),
+        pl.col("row").last().alias("last"),
+    ],
+}
+
+
+def _rows(keys: int) -> pl.DataFrame:
+    rows = pl.DataFrame({"row": range(300)})
+    texts = ("a" + (pl.col("row") % 3).cast(pl.String)).alias("text")
+    return rows.select((pl.col("row") * 7 % keys).alias("k"), texts, (pl.col("row") * 5 % 11).alias("v"), "row")
+
+
+def _groups_on_ranks(comm: rc.Communicator, split: str, keys: int) -> tuple[dict[str, pl.DataFrame], list[int]]:
+    with _few_rows_a_bucket() as counts:
+        rows = rc.from_polars(share(_rows(keys), comm.rank, comm.size, split), comm)
+        groups = {name: rows.group_by("k", "text").agg(aggs).gather() for name, aggs in AGGREGATES.items()}
+        # A key that is computed.
+        groups["computed"] = rows.group_by(pl.col("k") % 60).agg(pl.col("row")).gather()
+    return groups, counts
+
+
+@pytest.mark.parametrize("keys", [40, 290])
+@pytest.mark.parametrize("split", ["even", "last"])
+def test_ranks_group_in_buckets(split: str, keys: int) -> None:
+    """Groups are whole and their rows in the order of the table, though the rows come in rounds and go into buckets."""
+    rows = _rows(keys)
+    groups, counts = run_on_ranks(_groups_on_ranks, split, keys, size=3)[0]
+    assert len(counts) == 3
+    assert min(counts) >= 2
+    for name, aggs in AGGREGATES.items():
+        wanted = rows.group_by("k", "text").agg(aggs)
+        assert_same(("frame", groups[name]), ("frame", wanted), ordered=False)
+    wanted = rows.group_by(pl.col("k") % 60).agg(pl.col("row"))
+    assert_same(("frame", groups["computed"]), ("frame", wanted), ordered=False)
 
 
 def test_few_rows_and_nested_columns_are_joined_at_once() -> None:

@@ -51,7 +51,9 @@ def exchange_in_rounds(
     for parts in rounds:
         arrived, out, back = _exchanged(parts, comm)
         sent, received, count = sent + out, received + back, count + 1
+        del parts  # Else they would be held until those of the next round are there.
         yield arrived
+        del arrived
     journal.record(
         "exchange",
         operator=operator,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
-from deeprc.table.operators.shuffle import ROW_NUMBER, numbered, shrinks, shuffle
+from deeprc.table.operators.buckets import bucket_count
+from deeprc.table.operators.shuffle import ROW_NUMBER, numbered, shrinks, shuffle, shuffle_into_buckets
 from deeprc.table.operators.sort import sort_rows
 from deeprc.table.operators.whole import run_whole
 from deeprc.table.partial.decompose import Decomposed, decompose
@@ -41,15 +44,28 @@ def run_group_by(node: GroupBy, run: Execution) -> Stage:
         stage, pays = shrinks(stage, node.keys, node, run)
         if pays:
             return _in_two_halves(node, halves, stage, run)
-    arrived = shuffle(run.collect(stage.frame, node), node.keys, run, node.label())
-    return Stage(node.apply(arrived.lazy()), key_columns(node.keys))
+    return _grouped(stage.frame, node.keys, node.aggs, node, run)
 
 
 def _in_two_halves(node: GroupBy, halves: Decomposed, stage: Stage, run: Execution) -> Stage:
-    partial = run.collect(stage.frame.group_by(*node.keys).agg(*halves.partial), node)
+    partial = stage.frame.group_by(*node.keys).agg(*halves.partial)
     keys = [pl.col(key.meta.output_name()) for key in node.keys]
-    arrived = shuffle(partial, keys, run, node.label())
-    return Stage(arrived.lazy().group_by(*keys).agg(*halves.final), key_columns(keys))
+    return _grouped(partial, keys, halves.final, node, run)
+
+
+def _grouped(
+    rows: pl.LazyFrame, keys: Sequence[pl.Expr], aggs: Sequence[pl.Expr], node: GroupBy, run: Execution
+) -> Stage:
+    """Bring the rows of each group together, and group them; many rows in buckets, which are grouped one by one."""
+    frame, facts = run.measure(rows, node)
+    heights = [height for height, _ in facts]
+    count = bucket_count([frame.schema], sum(heights) // run.comm.size)
+    if count:
+        parts = shuffle_into_buckets(frame, keys, heights, count, run, node.label())
+    else:
+        parts = [shuffle(frame, keys, run, node.label())]
+    groups = [part.lazy().group_by(*keys).agg(*aggs) for part in parts]
+    return Stage(pl.concat(groups, how="vertical"), key_columns(keys))
 
 
 def _in_order_of_first_rows(node: GroupBy, stage: Stage, run: Execution) -> Stage:

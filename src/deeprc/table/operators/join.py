@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 
 import polars as pl
 
 from deeprc.table.exchange.exchange import concat, exchange, replicate, together
-from deeprc.table.operators.buckets import ROUND_ROWS, bucket_count, in_buckets, joined, joined_buckets
-from deeprc.table.operators.shuffle import shuffle, shuffle_in_rounds
+from deeprc.table.operators.buckets import bucket_count, joined, joined_buckets
+from deeprc.table.operators.shuffle import shuffle, shuffle_into_buckets
 from deeprc.table.operators.skew import (
     Spread,
     divide,
@@ -117,7 +116,8 @@ def _both(node: Join, sides: list[pl.DataFrame], run: Execution) -> Stage:
     if spread:
         return _spread(node, sides, spread, names, run)
     placement = kept_placement(node, range(len(node.left_on)))
-    count = bucket_count(node, *(sum(of_side) // run.comm.size for of_side in zip(*rows, strict=True)))
+    fewer = min(sum(of_side) // run.comm.size for of_side in zip(*rows, strict=True))
+    count = bucket_count([node.left.schema, node.right.schema], fewer)
     if count:
         return Stage(_in_buckets(node, sides, rows, count, names, run), placement)
     left = shuffle(sides.pop(0), node.left_on, run, names[0]).lazy()
@@ -140,10 +140,7 @@ def _in_buckets(
     """
     buckets = []
     for keys, of_side, name in zip((node.left_on, node.right_on), zip(*rows, strict=True), names, strict=True):
-        rounds = -(-max(of_side) // ROUND_ROWS)
-        side = sides.pop(0)
-        arriving = chain.from_iterable(shuffle_in_rounds(side, keys, rounds, run, name))
-        buckets.append(in_buckets(arriving, side.clear(), keys, count))
+        buckets.append(shuffle_into_buckets(sides.pop(0), keys, of_side, count, run, name))
     return joined_buckets(node, *buckets)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from deeprc.table.exchange.exchange import concat, exchange_in_rounds, together
 from deeprc.table.exchange.partition import ranks_by_key, split
 from deeprc.table.files.statistics import groups_of_all
+from deeprc.table.operators.buckets import ROUND_ROWS, in_buckets
 from deeprc.table.plan.nodes import Node
 from deeprc.table.plan.placement import key_columns
 from deeprc.table.stage import Execution, Stage, compute
@@ -46,6 +47,18 @@ def shuffle_in_rounds(
         return together(run.comm, doing, lambda: split(rows, ranks_by_key(rows, keys, size), size), lambda _: None)[0]
 
     return exchange_in_rounds((parts(*ends) for ends in pairwise(edges)), run.comm, operator)
+
+
+def shuffle_into_buckets(
+    frame: pl.DataFrame, keys: Sequence[pl.Expr], heights: Sequence[int], count: int, run: Execution, operator: str
+) -> list[pl.DataFrame]:
+    """As `shuffle`, in rounds, what arrives straight into so many buckets of this rank by the hash of the keys.
+
+    Args:
+        heights: the rows of `frame` on each rank.
+    """
+    rounds = -(-max(heights) // ROUND_ROWS)
+    return in_buckets(shuffle_in_rounds(frame, keys, rounds, run, operator), frame.clear(), keys, count)
 
 
 def numbered(frame: pl.DataFrame, heights: Sequence[int], rank: int) -> pl.DataFrame:
