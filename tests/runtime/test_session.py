@@ -52,6 +52,15 @@ def test_futures_nested_anywhere_in_arguments_are_the_graph(lasting: rc.Session)
     assert three.result(timeout=60) == 1 + 2 + 3 + 1
 
 
+def test_a_future_of_another_session_is_refused(lasting: rc.Session, tmp_path: Path) -> None:
+    """A task of its name may be here too, even the one that would wait for it: pass its result."""
+    with rc.Session(cores=1, run_dir=tmp_path / "run") as other:
+        theirs = other.submit(add, 1, 2)
+        with pytest.raises(SpecError, match=r"'add' is another session's.* pass its result\(\)"):
+            lasting.submit(add, theirs, 3)
+        assert lasting.submit(add, theirs.result(timeout=60), 3).result(timeout=60) == 6
+
+
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
 def test_a_gang_has_its_ranks_and_stays_warm(lasting: rc.Session, comm: Any) -> None:
     """All ranks run in processes of their own, and the next task finds the same ones."""

@@ -144,17 +144,16 @@ class Reuse:
 
     def _write(self, task: str, packed: bytes, seconds: float) -> None:
         key = self._keys[task].result()
-        size = Path(os.fsdecode(packed[1:])).stat().st_size if packed[:1] == b"f" else None
-        header = {
-            "task": task,
-            "key": asdict(key),
-            "seconds": seconds,
-            "blake2b": hashlib.blake2b(packed).hexdigest(),
-            "file_bytes": size,
-        }
         path = self._directory / f"{key.digest}{_SUFFIX}"
         temporary = path.with_suffix(".tmp")
         try:
+            header = {
+                "task": task,
+                "key": asdict(key),
+                "seconds": seconds,
+                "blake2b": hashlib.blake2b(packed).hexdigest(),
+                "file_bytes": Path(os.fsdecode(packed[1:])).stat().st_size if packed[:1] == b"f" else None,
+            }
             temporary.write_bytes(json.dumps(header).encode() + b"\n" + packed)
             temporary.replace(path)
         except OSError as error:

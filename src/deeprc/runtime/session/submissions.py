@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from deeprc.errors import SpecError
 from deeprc.journal.fingerprints import files_below, files_in, fingerprint_inputs
 from deeprc.runtime.driver.driver import Driver
 from deeprc.runtime.driver.future import Future
@@ -89,6 +90,7 @@ class Submissions:
         arguments, more_needs = pickle_arguments(function, args, kwargs)
         if more_needs:
             needs = tuple(dict.fromkeys((*needs, *more_needs)))
+        self._refuse_others(needs)
         task_name = self._names.new(function, name)
         needs_names = [need.task for need in needs]
         self._fingerprint(task_name, function, args, kwargs, defaults=prepared.names_files)
@@ -129,6 +131,15 @@ class Submissions:
 
     def _cancel(self, task: str) -> None:
         self._driver.cancel(task, "by request")
+
+    def _refuse_others(self, needs: tuple[Future, ...]) -> None:
+        """Refuse futures of other sessions, whose tasks may have the names of this one's."""
+        for need in needs:
+            if not need.is_of(self._cancel):
+                raise SpecError(
+                    f"the future of task {need.task!r} is another session's, which this one cannot wait for; "
+                    "pass its result() instead"
+                )
 
     def _fingerprint(
         self,

@@ -53,11 +53,11 @@ class Setup:
         if isinstance(self.held_out, str):
             raise SpecError(f"held_out={self.held_out!r}: give a list of rivers")
         object.__setattr__(self, "held_out", tuple(self.held_out))
-        smallest = {"lead_days": 0, "seed": 0, "dropout": 0, "test_years": 0}
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int | float) and value < smallest.get(field.name, 1 if field.type == "int" else 0):
-                raise SpecError(f"{field.name}={value!r}: must be at least {smallest.get(field.name, 1)}")
+            least = 0 if field.name in ("lead_days", "seed", "test_years") or field.type == "float" else 1
+            if isinstance(value, int | float) and value < least:
+                raise SpecError(f"{field.name}={value!r}: must be at least {least}")
         if not self.features:
             raise SpecError("features: name at least one column that changes from day to day")
         if not 0 <= self.dropout < 1 or self.learning_rate == 0:
