@@ -222,6 +222,22 @@ def test_a_model_of_all_years_is_not_evaluated(rivers: pl.DataFrame) -> None:
         evaluate(model, rivers)
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"epochs": 2.5}, "whole number, at least 1"),
+        ({"seed": -1}, "at least 0"),
+        ({"learning_rate": "1e-3"}, "must be a number"),
+        ({"learning_rate": -1.0}, "at least 0"),
+        ({"dropout": float("nan")}, "must be a number"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_at_once(setting: dict[str, Any], message: str) -> None:
+    """Not by Keras, once a task has waited for its ranks; YAML reads 1e-3 as text."""
+    with pytest.raises(SpecError, match=message):
+        Setup(**setting)
+
+
 def test_refusals(rivers: pl.DataFrame, model: RiverModel) -> None:
     """Unknown settings and columns, records too short and strange rivers: refused with what is valid."""
     solo = SoloCommunicator()

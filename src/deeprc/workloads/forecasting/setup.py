@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from deeprc.errors import SpecError, valid_values
+from deeprc.workloads.settings import check_numbers, made_of
 
 COLUMNS = ("unique_id", "ds", "y")
 COLUMN_KINDS = ("future_columns", "past_columns", "static_columns")
@@ -46,14 +47,9 @@ class ForecastSpec:
 
     def __post_init__(self) -> None:
         self._check_columns()
-        for each in fields(self):
-            value = getattr(self, each.name)
-            least = {"seed": 0, "lookback": 2, "windows": 0}.get(each.name, 1)
-            if each.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                raise SpecError(f"{each.name}={value!r}: must be a whole number, at least {least}")
-        if not isinstance(self.learning_rate, int | float) or not self.learning_rate > 0:
-            # YAML reads 1e-3 as text, 1.0e-3 as a number.
-            raise SpecError(f"learning_rate={self.learning_rate!r}: must be a positive number, such as 0.001")
+        check_numbers(self, {"seed": 0, "lookback": 2, "windows": 0})
+        if self.learning_rate == 0:
+            raise SpecError("learning_rate=0: must be a positive number, such as 0.001")
         if not isinstance(self.options, Mapping):
             raise SpecError(f"options={self.options!r}: must map names of the model's hyperparameters to values")
         if self.scaler not in SCALERS:
@@ -93,8 +89,4 @@ class ForecastSpec:
         Raises:
             SpecError: an unknown setting, or a value that cannot be.
         """
-        names = [each.name for each in fields(cls)]
-        for name in settings:
-            if name not in names:
-                raise SpecError(f"unknown setting {name!r}. {valid_values(name, names, noun='setting')}")
-        return cls(**settings)
+        return made_of(cls, settings)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, get_args
 
 import polars as pl
 
 from deeprc.errors import DataError, SpecError, valid_values
+from deeprc.workloads.settings import check_numbers, made_of
 
 Scale = Literal["river", "shared"]
 
@@ -53,11 +54,7 @@ class Setup:
         if isinstance(self.held_out, str):
             raise SpecError(f"held_out={self.held_out!r}: give a list of rivers")
         object.__setattr__(self, "held_out", tuple(self.held_out))
-        for field in fields(self):
-            value = getattr(self, field.name)
-            least = 0 if field.name in ("lead_days", "seed", "test_years") or field.type == "float" else 1
-            if isinstance(value, int | float) and value < least:
-                raise SpecError(f"{field.name}={value!r}: must be at least {least}")
+        check_numbers(self, {"lead_days": 0, "seed": 0, "test_years": 0})
         if not self.features:
             raise SpecError("features: name at least one column that changes from day to day")
         if not 0 <= self.dropout < 1 or self.learning_rate == 0:
@@ -74,11 +71,7 @@ class Setup:
         Raises:
             SpecError: an unknown setting, or a value that cannot be.
         """
-        names = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in names:
-                raise SpecError(f"unknown setting {name!r}. {valid_values(name, names, noun='setting')}")
-        return cls(**settings)
+        return made_of(cls, settings)
 
 
 @dataclass(frozen=True)
