@@ -35,9 +35,9 @@ def as_data_error(doing: str, columns: Sequence[str] = ()) -> Iterator[None]:
         missing = _quoted(error)
         raise DataError(
             f"{doing}: there is no column {missing!r}. {valid_values(missing, columns, noun='column')}"
-        ) from error
+        ) from None
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{doing}: {_first_paragraph(error)}") from error
+        raise DataError(f"{doing}: {_first_paragraph(error)}") from None
 
 
 def _quoted(error: Exception) -> str:

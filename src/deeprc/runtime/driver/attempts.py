@@ -7,7 +7,7 @@ from typing import Any
 
 from deeprc.errors import DeepRCError
 from deeprc.runtime.driver.ahead import Ahead
-from deeprc.runtime.driver.failures import error_for, failure_event, why_again
+from deeprc.runtime.driver.failures import error_for, failure_event, why_again, with_source
 from deeprc.runtime.driver.flight import Flight
 from deeprc.runtime.driver.liveness import Liveness
 from deeprc.runtime.driver.results import merged_result
@@ -308,7 +308,7 @@ class Attempts:
 
     def _failed(self, task: Task, flight: Flight) -> None:
         self._scheduler.release(task.name)
-        failure = flight.blamed()
+        failure = with_source(flight.blamed())
         if self._is_no_attempt(task, failure):
             self._record("warning", message=f"task {task.name!r} is started again: {why_again(failure)}")
             task.retries += 1

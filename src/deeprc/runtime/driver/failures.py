@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import linecache
+import re
+from dataclasses import replace
 from typing import Any, TypedDict
 
 from deeprc.errors import (
@@ -21,6 +24,24 @@ class _Place(TypedDict):
     task: str
     rank: int | None
     node: str | None
+
+
+_FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+)')
+
+
+def with_source(failure: Failure) -> Failure:
+    """The failure with the lines of code that its ranks could not read: those of a notebook's cells, which only the
+    process of the notebook has.
+    """
+    lines = failure.traceback.splitlines()
+    shown = []
+    for line, following in zip(lines, [*lines[1:], ""], strict=False):
+        shown.append(line)
+        frame = _FRAME.match(line)
+        if frame and not following.startswith("    "):
+            code = linecache.getline(frame["file"], int(frame["line"])).strip()
+            shown += [f"    {code}"] if code else []
+    return replace(failure, traceback="\n".join(shown)) if len(shown) > len(lines) else failure
 
 
 def error_for(task: str, failure: Failure) -> TaskError:

@@ -78,7 +78,7 @@ class Future(concurrent.futures.Future[Any]):
         if self._state != "FINISHED" or self._exception is not None:
             try:
                 _in_slices(super().result, timeout)
-            except DeepRCError as error:
+            except (DeepRCError, KeyboardInterrupt) as error:
                 # How it got here tells nothing: the task's own traceback is in the message.
                 raise error.with_traceback(None) from error.__cause__
         return self._loaded() if type(self._result) is Stored else self._result
