@@ -75,6 +75,7 @@ from deeprc.table.plan.window_nodes import (
 from deeprc.table.spill.execute import room_needed, spilled
 from deeprc.table.spill.memory import Room
 from deeprc.table.spill.pieces import Pieces
+from deeprc.table.spill.whole import collected
 from deeprc.table.stage import Execution, Stage, compute
 
 
@@ -84,7 +85,7 @@ def run_plan(plan: Node, comm: Communicator) -> pl.DataFrame:
     if room is None:
         return _in_memory(plan, comm)
     with _spilled(plan, comm, room) as pieces:
-        return concat([pieces.empty, *pieces.batches(room)])
+        return concat([pieces.empty, *collected(pieces.batches(room), room)])
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from deeprc.table.plan.estimate import Estimates
 from deeprc.table.plan.lowering import lowered
 from deeprc.table.plan.nodes import Node, Source
 from deeprc.table.spill import memory
-from deeprc.table.spill.execute import expected_peak
+from deeprc.table.spill.execute import expected_peak, held
+from deeprc.table.spill.whole import bytes_held
 from deeprc.table.stage import read_again
 from deeprc.workspace import memory_budget
 
@@ -44,7 +45,20 @@ def _memory(plan: Node, size: int) -> list[str]:
     elif room < memory.LEAST:
         what = "is refused for want of memory"
     needs = "what it needs is not known" if peak is None else f"at most about {size_text(peak)} needed at once"
-    return [f"expected: {what}: {needs}, {size_text(max(room, 0))} of {size_text(budget)} free on this rank"]
+    lines = [f"expected: {what}: {needs}, {size_text(max(room, 0))} of {size_text(budget)} free on this rank"]
+    if what == "works in buckets on disk":
+        lines += [_held(node, size) for node in held(optimised(lowered(plan)))]
+        result = Estimates().of(plan)
+        if result is None or result.bytes / size > room:
+            much = "of unknown size" if result is None else f"of about {size_text(result.bytes)}"
+            lines.append(f"the result, {much}, is held by collect and gather, not by persist and write_...")
+    return lines
+
+
+def _held(node: Node, size: int) -> str:
+    needed = bytes_held(node, Estimates(), size)
+    much = "an unknown size" if needed is None else f"about {size_text(needed)}"
+    return f"has no way in batches, and holds {much} of what it reads at once: {node.label()}"
 
 
 class _Lines:

@@ -25,6 +25,9 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _OURS = re.compile(r"part-\d{5}\.\w+")
 
 
+Part = tuple[str, pl.LazyFrame]  # A folder below the table's, "" for that itself, and its rows
+
+
 @dataclass(frozen=True)
 class Format:
     """A file format: the end of its names, and Polars' method that writes a query's rows."""
@@ -54,8 +57,11 @@ class Target:
         return self.folder.with_name(f".{self.folder.name}.unfinished")
 
 
-def write_table(target: Target, compute: Callable[[], pl.LazyFrame], comm: Communicator) -> list[Path]:
+def write_table(target: Target, compute: Callable[[], Sequence[Part]], comm: Communicator) -> list[Path]:
     """Compute and write this rank's rows; return the paths of all ranks' files, in order. Collective.
+
+    Args:
+        compute: gives the rows for each folder, as `in_folders` does.
 
     Raises:
         DataError: the folder holds what must not be replaced (nothing was computed then), or a rank failed.
@@ -68,10 +74,10 @@ def write_table(target: Target, compute: Callable[[], pl.LazyFrame], comm: Commu
                 work(target)
 
     together(comm, doing, lambda: on_first_rank(lambda where: _check(where, comm.size)), lambda _: None)
-    part = compute()
+    parts = compute()
     try:
         together(comm, doing, lambda: on_first_rank(_begin), lambda _: None)
-        _, files = together(comm, doing, lambda: _write(part, target, comm.rank), lambda written: written)
+        _, files = together(comm, doing, lambda: _write(parts, target, comm.rank), lambda written: written)
         together(comm, doing, lambda: on_first_rank(_finish), lambda _: None)
     except Exception:
         if comm.rank == 0:
@@ -108,11 +114,11 @@ def _begin(target: Target) -> None:
     target.unfinished.mkdir(parents=True)
 
 
-def _write(part: pl.LazyFrame, target: Target, rank: int) -> list[str]:
+def _write(parts: Sequence[Part], target: Target, rank: int) -> list[str]:
     name = f"part-{rank:05d}.{target.form.suffix}"
     written = []
     with as_data_error(f"writing {target.folder / name}"):
-        for folder, rows in _by_folder(part, target.partition_by):
+        for folder, rows in parts:
             file = target.unfinished / folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
             target.form.write(rows, file, **target.options)
@@ -120,12 +126,12 @@ def _write(part: pl.LazyFrame, target: Target, rank: int) -> list[str]:
     return written
 
 
-def _by_folder(part: pl.LazyFrame, names: Sequence[str]) -> list[tuple[str, pl.LazyFrame]]:
+def in_folders(part: pl.DataFrame, names: Sequence[str]) -> list[tuple[str, pl.DataFrame]]:
     """The rows for each folder `name=value/...`, without these columns, as Hive and Polars lay them out."""
     if not names:
         return [("", part)]
     texts = [f"__folder{index}__" for index in range(len(names))]
-    marked = part.collect(engine="streaming").with_columns(
+    marked = part.with_columns(
         pl.col(name).cast(pl.String).alias(text) for name, text in zip(names, texts, strict=True)
     )
     folders = []
@@ -134,7 +140,7 @@ def _by_folder(part: pl.LazyFrame, names: Sequence[str]) -> list[tuple[str, pl.L
             f"{name}={_NO_VALUE if value is None else quote(str(value), safe='')}"
             for name, value in zip(names, values, strict=True)
         ]
-        folders.append(("/".join(levels), rows.drop(names).lazy()))
+        folders.append(("/".join(levels), rows.drop(names)))
     return sorted(folders, key=lambda item: item[0])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,10 @@ from deeprc.errors import DataError, SpecError
 from deeprc.table.engines import Engine
 from deeprc.table.exchange.exchange import gather, replicate
 from deeprc.table.explain.explain import explain
-from deeprc.table.files.writing import CSV, IPC, NDJSON, PARQUET, Format, Target, write_table
+from deeprc.table.files.writing import CSV, IPC, NDJSON, PARQUET, Format, Part, Target, in_folders, write_table
 from deeprc.table.methods.planned import Planned
-from deeprc.table.spill.execute import on_disk
+from deeprc.table.spill.stored import on_disk, on_disk_in_folders
+from deeprc.table.spill.whole import warn_of_gathered
 from deeprc.workspace import memory_budget
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Output(Planned):
         part = self._part("gathering", engine)
         if self.comm.size == 1:
             return part
+        warn_of_gathered(part, self.comm)
         if root is None:
             return replicate(part, self.comm, "GATHER")
         return gather(part, self.comm, "GATHER", root)
@@ -158,16 +160,22 @@ class Output(Planned):
         folder = Path(directory).expanduser().absolute()
         target = Target(folder, form, columns, overwrite, options)
         if memory_budget() is None:
-            return write_table(target, lambda: self._part(f"writing {folder}").lazy(), self.comm)
+            return write_table(target, lambda: _lazy(self._part(f"writing {folder}"), columns), self.comm)
         with ExitStack() as stack:
 
-            def stored() -> pl.LazyFrame:
+            def stored() -> list[Part]:
                 rows = stack.enter_context(self._opened(f"writing {folder}"))
                 if isinstance(rows, pl.DataFrame):
-                    return rows.lazy()
-                return stack.enter_context(on_disk(rows, self.schema, self.comm))
+                    return _lazy(rows, columns)
+                if columns:
+                    return stack.enter_context(on_disk_in_folders(rows, self.schema, columns, self.comm))
+                return [("", stack.enter_context(on_disk(rows, self.schema, self.comm)))]
 
             return write_table(target, stored, self.comm)
+
+
+def _lazy(rows: pl.DataFrame, columns: Sequence[str]) -> list[Part]:
+    return [(folder, part.lazy()) for folder, part in in_folders(rows, columns)]
 
 
 def _listed(columns: Any) -> Iterable[Any]:

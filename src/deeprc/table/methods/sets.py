@@ -15,10 +15,11 @@ from deeprc.table.plan import nodes as plan
 from deeprc.table.plan import row_nodes
 from deeprc.table.schema import as_data_error
 from deeprc.table.stage import Execution, Stage
+from deeprc.workspace import memory_budget
 
 How = Literal["vertical", "vertical_relaxed", "diagonal", "diagonal_relaxed", "horizontal"]
 _HOWS = get_args(How)
-_SIDE, _FIRST, _LAST = "__side__", "__first__", "__last__"
+_SIDE, _FIRST, _LAST, _NUMBER = "__side__", "__first__", "__last__", "__number__"
 
 
 class Sets(Aggregates):
@@ -60,14 +61,18 @@ class Sets(Aggregates):
             nulls = self.filter(pl.any_horizontal(pl.all().is_null())).head(1)._part("comparing").height
             if any(self.comm.all_gather(nulls)):
                 return False
+        if ordered and self.columns and memory_budget() is not None:
+            # Rows with their numbers can be compared in any order, which works in buckets.
+            mine, theirs = (table.with_row_index(_NUMBER) for table in (self, other))
+            return mine.equals(theirs, ordered=False)
         run = Execution(self.comm, lambda node, run: Stage(pl.LazyFrame()))
         if ordered or not self.columns:
-            mine, theirs = (run.measure(table._part("comparing").lazy(), table.node) for table in (self, other))
-            sizes, heights = ([rows for rows, _ in facts] for _, facts in (mine, theirs))
+            own, others = (run.measure(table._part("comparing").lazy(), table.node) for table in (self, other))
+            sizes, heights = ([rows for rows, _ in facts] for _, facts in (own, others))
             if sum(sizes) != sum(heights):
                 return False
-            moved = aligned(theirs[0], heights, sizes, run, "EQUALS")
-            return all(self.comm.all_gather(mine[0].equals(moved)))
+            moved = aligned(others[0], heights, sizes, run, "EQUALS")
+            return all(self.comm.all_gather(own[0].equals(moved)))
         counts = self._sides(other, (pl.col(_SIDE) == 0).sum().alias(_FIRST), (pl.col(_SIDE) == 1).sum().alias(_LAST))
         differ = counts.filter(pl.col(_FIRST) != pl.col(_LAST)).select(_FIRST)._part("comparing").height
         return not any(self.comm.all_gather(differ))

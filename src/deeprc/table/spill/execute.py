@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
@@ -34,7 +32,6 @@ from deeprc.table.plan.row_nodes import (
     ShuffleByKey,
     Slice,
     TopK,
-    with_inputs,
 )
 from deeprc.table.plan.window_nodes import (
     Around,
@@ -54,14 +51,14 @@ from deeprc.table.plan.window_nodes import (
 from deeprc.table.spill import aggregate, folded, groups, memory, nearest, order, ordered, rows, times, windows
 from deeprc.table.spill.between import interpolated
 from deeprc.table.spill.context import Spilling, StoredSource
-from deeprc.table.spill.file import scratch_error
 from deeprc.table.spill.join import join
 from deeprc.table.spill.memory import Room
 from deeprc.table.spill.pieces import Pieces
 from deeprc.table.spill.ranks import ranked
 from deeprc.table.spill.sample import sample
+from deeprc.table.spill.whole import in_memory
 from deeprc.table.stage import Execution, Stage
-from deeprc.workspace import memory_budget, new_spill_folder, scratch
+from deeprc.workspace import memory_budget, scratch
 
 # In memory an operator holds its inputs, what it sends and receives, its hash table and its result.
 TIMES_IN_MEMORY = 3.0
@@ -128,7 +125,7 @@ def spilled(
         return _pieces(node, run)
 
     def whole_of(node: Node, run: Spilling) -> Pieces:
-        return _in_memory(node, run, stage_of)
+        return in_memory(node, run, stage_of)
 
     run = Spilling(comm, room, folder, pieces_of, whole_of, expected_bytes, shared)
     try:
@@ -193,54 +190,31 @@ def _pieces(node: Node, run: Spilling) -> Pieces:
     if isinstance(node, Step) and not node.looks_around and not _is_aggregate(node):
         pieces = run.pieces(node.input)
         return pieces.map(node.apply, node.schema, after_step(node, pieces.placement))
-    if type(node) in _IN_BUCKETS:
-        work, can = _IN_BUCKETS[type(node)]
-        if can(node):
-            return work(node, run)
-    return run.in_memory(node)
+    work = _way(node)
+    return run.in_memory(node) if work is None else work(node, run)
+
+
+def _way(node: Node) -> Callable[[Any, Spilling], Pieces] | None:
+    work, can = _IN_BUCKETS.get(type(node), (None, None))
+    return work if can is not None and can(node) else None
+
+
+def held(plan: Node) -> list[Node]:
+    """The operators of an optimised plan that have no way in batches: they hold what they read, whatever the budget.
+
+    Some more do where the rows turn out not to be in the order that they need.
+    """
+    return [node for node in _nodes(plan) if not isinstance(node, Source) and _is_held(node)]
+
+
+def _is_held(node: Node) -> bool:
+    if isinstance(node, Scalars):
+        return not aggregate.is_bounded(Select(node.input, node.exprs))
+    if isinstance(node, TimeWindows) and not node.grid_is_fixed:
+        return True
+    row_wise = isinstance(node, Step) and not node.looks_around and not _is_aggregate(node)
+    return not row_wise and (type(node) is Around or _way(node) is None)
 
 
 def _is_aggregate(node: Step) -> bool:
     return isinstance(node, Select) and all(is_scalar(item) for item in node.exprs)
-
-
-def _in_memory(node: Node, run: Spilling, stage_of: Callable[[Node, Execution], Stage]) -> Pieces:
-    """The operator as it is without a budget, over files that its inputs were computed into."""
-    inputs = tuple(_scanned(source, run) for source in node.inputs)
-    stage = stage_of(with_inputs(node, inputs), Execution(run.comm, stage_of))
-    return Pieces(node.schema, lambda: iter([stage.frame]), again=True)
-
-
-def _scanned(node: Node, run: Spilling) -> Source:
-    pieces = run.pieces(node)
-    frame, _ = together(
-        run.comm,
-        f"computing its part for {node.label()}",
-        lambda: _scan_of_files(pieces.batches(run.room), pieces.empty, run.new_folder()),
-        lambda _: None,
-    )
-    return Source(node.label(), node.schema, lambda _: frame)
-
-
-@contextmanager
-def on_disk(batches: Iterator[pl.DataFrame], schema: pl.Schema, comm: Communicator) -> Iterator[pl.LazyFrame]:
-    """A query over the batches, computed into files that are there until the context ends. Collective."""
-    with ExitStack() as stack:
-
-        def write() -> pl.LazyFrame:
-            folder = new_spill_folder()
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            return _scan_of_files(batches, pl.DataFrame(schema=schema), folder)
-
-        yield together(comm, "computing its part into files", write, lambda _: None)[0]
-
-
-def _scan_of_files(batches: Iterator[pl.DataFrame], empty: pl.DataFrame, folder: Path) -> pl.LazyFrame:
-    paths = []
-    try:
-        for number, batch in enumerate(batches):
-            paths.append(folder / f"{number:06d}.arrow")
-            batch.write_ipc(paths[-1])
-    except OSError as error:
-        raise scratch_error(folder, error) from error
-    return pl.scan_ipc(paths) if paths and empty.width else empty.lazy()
