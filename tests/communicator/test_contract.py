@@ -26,10 +26,10 @@ def objects(comm: rc.Communicator) -> tuple[list[Any], list[Any]]:
     return comm.all_gather(mine), [comm.broadcast(("from", comm.rank), root) for root in range(comm.size)]
 
 
-def exchange(comm: rc.Communicator, factor: int) -> list[tuple[int, bytes]]:
+def exchange(comm: rc.Communicator, factor: int) -> list[tuple[int, bytes, bytes]]:
     """Each rank sends each other a number of bytes that depends on both, some of them none."""
     buffers = [bytes([comm.rank, peer]) * (factor * comm.rank * peer) for peer in range(comm.size)]
-    return [(view.nbytes, bytes(view[:2])) for view in comm.all_to_all(buffers)]
+    return [(view.nbytes, bytes(view[:2]), bytes(view[-2:])) for view in comm.all_to_all(buffers)]
 
 
 def kinds_of_buffer(comm: rc.Communicator) -> list[bytes]:
@@ -73,12 +73,13 @@ def test_objects_reach_every_rank(backend: str, size: int) -> None:
 
 
 @every_world
-@pytest.mark.parametrize("factor", [0, 1, 100_000])
+@pytest.mark.parametrize("factor", [0, 1, 100_000, 2_200_001])
 def test_buffers_of_any_length_arrive(backend: str, size: int, factor: int) -> None:
     """all_to_all delivers every byte to the rank it was meant for, empty buffers included."""
     for rank, received in enumerate(run_on_ranks(exchange, factor, size=size, backend=backend)):
         lengths = [2 * factor * peer * rank for peer in range(size)]
-        assert received == [(length, bytes([peer, rank]) if length else b"") for peer, length in enumerate(lengths)]
+        ends = [bytes([peer, rank]) if length else b"" for peer, length in enumerate(lengths)]
+        assert received == list(zip(lengths, ends, ends, strict=True))
 
 
 @every_world

@@ -27,6 +27,7 @@ from deeprc.communicator.protocol import (
     as_contiguous,
     checked_buffers,
     checked_op,
+    fresh_buffer,
 )
 from deeprc.errors import CommunicatorError, MissingDependencyError
 
@@ -85,8 +86,8 @@ class TorchCommunicator:
         receive_sizes = torch.empty_like(send_sizes)
         dist.all_to_all_single(receive_sizes, send_sizes, group=self.process_group)
         sizes = receive_sizes.tolist()
-        # From NumPy, which asks for huge pages: torch's memory would be faulted in by small ones.
-        received = [torch.from_numpy(np.empty(size, dtype=np.uint8)).to(self._device) for size in sizes]
+        # Not from torch, whose memory would be faulted in by small pages.
+        received = [torch.from_numpy(fresh_buffer(size)).to(self._device) for size in sizes]
         sent = [self._tensor(view) for view in outgoing]
         operations = [
             dist.P2POp(operation, tensors[peer], peer, self.process_group)

@@ -21,6 +21,7 @@ from deeprc.communicator.protocol import (
     as_contiguous,
     checked_buffers,
     checked_op,
+    fresh_buffer,
 )
 from deeprc.errors import CommunicatorError, MissingDependencyError, MpiWorldError
 
@@ -77,8 +78,7 @@ class MpiCommunicator:
         send_sizes = np.array([view.nbytes for view in outgoing], dtype=np.int64)
         receive_sizes = np.empty_like(send_sizes)
         self._open.Alltoall(send_sizes, receive_sizes)
-        # Allocated by NumPy, not bytearray: its pages are touched by the receive alone, never zeroed first.
-        incoming = [np.empty(size, dtype=np.uint8) for size in receive_sizes.tolist()]
+        incoming = [fresh_buffer(size) for size in receive_sizes.tolist()]
         requests = [self._open.Irecv([incoming[peer], MPI.BYTE], source=peer) for peer in self._peers()]
         requests += [self._open.Isend([outgoing[peer], MPI.BYTE], dest=peer) for peer in self._peers()]
         MPI.Request.Waitall(requests)

@@ -44,11 +44,9 @@ def range_of(key: pl.Series, splitters: Sequence[tuple[object, int, int]], *, de
     ranges = pl.repeat(0, key.len(), dtype=pl.UInt8, eager=True)
     for value, its_rank, position in splitters:
         bound = pl.Series([value], dtype=key.dtype)
-        from_here = key <= bound if descending else key >= bound
-        if rank < its_rank:
-            from_here = key < bound if descending else key > bound
-        elif rank == its_rank:
-            earlier = (key == bound) & (pl.int_range(key.len(), eager=True) < position)
-            from_here &= ~earlier
-        ranges += from_here.cast(pl.UInt8)
+        # Of the rows that equal the splitter, those that stand before it belong to the rank before.
+        before = key.len() if rank < its_rank else position if rank == its_rank else 0
+        earlier, later = key[:before], key[before:]
+        from_here = [earlier < bound, later <= bound] if descending else [earlier > bound, later >= bound]
+        ranges += pl.concat(from_here).cast(pl.UInt8)
     return ranges
