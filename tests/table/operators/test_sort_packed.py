@@ -25,7 +25,7 @@ _DTYPES = [
 
 def _check(keys: pl.Series, *, descending: bool) -> None:
     frame = pl.DataFrame({"t": [f"row {row}" for row in range(len(keys))], "k": keys}).with_row_index("n")
-    ordered = sorted_by(frame, "k", descending=descending)
+    ordered = sorted_by(frame.get_columns(), "k", descending=descending)
     assert_frame_equal(ordered, frame.sort("k", descending=descending, maintain_order=True))
     assert ordered["k"].flags["SORTED_DESC" if descending else "SORTED_ASC"]
 

@@ -8,6 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import deeprc as rc
+from deeprc.table.operators import shuffle
 from deeprc.table.operators.sort_ranges import key_of
 from tests.ranks import run_on_ranks
 
@@ -23,21 +24,31 @@ def _table(kind: str, rows: int) -> pl.DataFrame:
     return pl.DataFrame({"k": _KINDS[kind](np.random.default_rng(5), rows), "n": np.arange(rows)})
 
 
-def _sorted_parts(comm: rc.Communicator) -> dict[str, list[pl.DataFrame]]:
+def _sorted_parts(comm: rc.Communicator, round_rows: int) -> dict[str, list[pl.DataFrame]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shuffle, "ROUND_ROWS", round_rows)
+        return _all_sorted(comm)
+
+
+def _all_sorted(comm: rc.Communicator) -> dict[str, list[pl.DataFrame]]:
     results = {}
     for kind in _KINDS:
         whole = _table(kind, 20_000)
-        part = whole.slice(whole.height * comm.rank // comm.size, whole.height // comm.size)
+        begin, end = (whole.height * rank // comm.size for rank in (comm.rank, comm.rank + 1))
+        part = whole[begin:end]
         for descending in (False, True):
             table = rc.from_polars(part, comm).sort("k", descending=descending, maintain_order=True)
             results[f"{kind} {descending}"] = comm.all_gather(table.collect())
     return results
 
 
-@pytest.mark.parametrize(("backend", "size"), [("gloo", 2), ("mpi", 4)])
-def test_order_ties_and_shares(backend: str, size: int) -> None:
-    """The order is Polars' stable one, and no rank gets much more than its share, whatever the values are."""
-    results = run_on_ranks(_sorted_parts, size=size, backend=backend)[0]
+@pytest.mark.parametrize(("backend", "size", "round_rows"), [("gloo", 2, 20_000), ("mpi", 4, 20_000), ("mpi", 3, 900)])
+def test_order_ties_and_shares(backend: str, size: int, round_rows: int) -> None:
+    """The order is Polars' stable one, and no rank gets much more than its share, whatever the values are.
+
+    Also where rows travel in rounds.
+    """
+    results = run_on_ranks(_sorted_parts, round_rows, size=size, backend=backend)[0]
     for kind in _KINDS:
         for descending in (False, True):
             parts = results[f"{kind} {descending}"]

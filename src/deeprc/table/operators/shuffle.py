@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import isqrt
 
 import polars as pl
@@ -36,7 +36,6 @@ def shuffle_in_rounds(
     What a round has sent and received can be freed before the next, which then takes the same memory.
     """
     size = run.comm.size
-    edges = [frame.height * number // rounds for number in range(rounds + 1)]
 
     def parts(begin: int, end: int) -> list[pl.DataFrame]:
         rows = frame[begin:end]
@@ -46,7 +45,26 @@ def shuffle_in_rounds(
         doing = f"computing the keys of {operator}"
         return together(run.comm, doing, lambda: split(rows, ranks_by_key(rows, keys, size), size), lambda _: None)[0]
 
-    return exchange_in_rounds((parts(*ends) for ends in pairwise(edges)), run.comm, operator)
+    return exchange_in_rounds((parts(*ends) for ends in _rounds(frame.height, rounds)), run.comm, operator)
+
+
+def send(frame: pl.DataFrame, ranks: pl.Series, heights: Sequence[int], run: Execution, operator: str) -> pl.DataFrame:
+    """Send each row to the rank that `ranks` says; what arrives keeps the order of the whole table. Collective.
+
+    In rounds: what one has sent takes the same memory as what the next does.
+
+    Args:
+        heights: the rows of `frame` on each rank.
+    """
+    rounds = max(1, -(-max(heights) // ROUND_ROWS))
+    parts = (split(frame[begin:end], ranks[begin:end], run.comm.size) for begin, end in _rounds(frame.height, rounds))
+    arrived = list(exchange_in_rounds(parts, run.comm, operator))
+    return concat(list(chain.from_iterable(zip(*arrived, strict=True))))
+
+
+def _rounds(height: int, count: int) -> Iterator[tuple[int, int]]:
+    """Where each of so many rounds begins and ends in a frame of this height."""
+    return pairwise(height * number // count for number in range(count + 1))
 
 
 def shuffle_into_buckets(

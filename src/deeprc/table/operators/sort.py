@@ -18,7 +18,7 @@ import polars as pl
 
 from deeprc.table.engines import current
 from deeprc.table.exchange.exchange import exchange, replicate, together
-from deeprc.table.exchange.partition import split
+from deeprc.table.operators.shuffle import send
 from deeprc.table.operators.sort_packed import packs, sorted_by
 from deeprc.table.operators.sort_ranges import MOST_RANKS, key_of, range_of, sampled_rows
 from deeprc.table.operators.whole import run_whole
@@ -83,14 +83,17 @@ def sort_rows(
         run.comm,
         f"computing its part for {operator}",
         lambda: compute(frame),
-        lambda part: key_of(by, part) if size <= MOST_RANKS else None,
+        lambda part: (key_of(by, part) if size <= MOST_RANKS else None, part.height),
     )
-    if facts[0] is not None and None not in facts:
-        key = pl.DataFrame({order.names[0]: rows[facts[0]]})
+    name = facts[0][0]
+    if name is not None and all(known is not None for known, _ in facts):
+        key = pl.DataFrame({order.names[0]: rows[name]})
         samples = replicate(_placed_evenly(key, sampled_rows(key.height, rank), rank), run.comm, operator)
         splitters = chosen_splitters(samples, order, size).rows()
         ranges = range_of(key.to_series(), splitters, descending=order.descending[0], rank=rank)
-        arrived = exchange(split(rows, ranges, size), run.comm, operator)
+        del key
+        arrived = [send(rows, ranges, [height for _, height in facts], run, operator)]
+        del rows, ranges
         return _sorted(arrived, by, order, stable=stable)
     return _merged(rows, by, order, run, operator, stable=stable)
 
@@ -101,15 +104,19 @@ def sort_alone(node: Sort, run: Execution) -> pl.DataFrame:
     if name is None or not packs(node.input.schema[name]):
         return compute(node.apply(run.stage(node.input).frame))
     order = Order.of(node.descending, node.nulls_last)
-    return _sorted(compute(run.stage(node.input).frame), node.by, order, stable=node.maintain_order)
+    return _sorted([compute(run.stage(node.input).frame)], node.by, order, stable=node.maintain_order)
 
 
-def _sorted(rows: pl.DataFrame, by: Sequence[pl.Expr], order: Order, *, stable: bool) -> pl.DataFrame:
-    key = key_of(by, rows)
-    if key is not None and packs(rows.schema[key]) and current.get() != "gpu":
-        return sorted_by(rows, key, descending=order.descending[0])
-    ordered = rows.lazy().sort(
-        list(by), descending=list(order.descending), nulls_last=list(order.nulls_last), maintain_order=stable
+def _sorted(frames: list[pl.DataFrame], by: Sequence[pl.Expr], order: Order, *, stable: bool) -> pl.DataFrame:
+    """The rows of one frame. Takes it out of the list: of what nobody else holds, columns are freed one by one."""
+    key = key_of(by, frames[0])
+    if key is not None and packs(frames[0].schema[key]) and current.get() != "gpu":
+        columns = frames.pop().get_columns()
+        return sorted_by(columns, key, descending=order.descending[0])
+    ordered = (
+        frames.pop()
+        .lazy()
+        .sort(list(by), descending=list(order.descending), nulls_last=list(order.nulls_last), maintain_order=stable)
     )
     return compute(ordered)
 
@@ -120,7 +127,7 @@ def _merged(
     """Sort here, exchange ranges, merge: for any keys."""
 
     def local() -> tuple[pl.DataFrame, pl.DataFrame]:
-        rows = _sorted(frame, by, order, stable=stable)
+        rows = _sorted([frame], by, order, stable=stable)
         return rows, rows.select(key.alias(name) for key, name in zip(by, order.names, strict=True))
 
     (rows, keys), _ = together(run.comm, f"sorting its part for {operator}", local, lambda _: None)
@@ -130,7 +137,7 @@ def _merged(
     parts = [rows.slice(start, end - start) for start, end in pairwise(cuts)]
     # What arrived is one sorted run from each rank, which a stable sort merges.
     arrived = exchange(parts, run.comm, operator)
-    return _sorted(arrived, by, order, stable=True)
+    return _sorted([arrived], by, order, stable=True)
 
 
 def _samples(keys: pl.DataFrame, rank: int) -> pl.DataFrame:
