@@ -32,6 +32,16 @@ STEPS = {
     "filter_udf": _ordered(
         lambda t, o: t.filter(pl.col("k").map_elements(lambda v: hash((v, 1)) % 2 == 0, return_dtype=pl.Boolean))
     ),
+    "sort_by_all_shifted": _ordered(
+        lambda t, o: t.select("i", "k").sort(pl.all().shift(1), descending=True, maintain_order=True)
+    ),
+    "cumulative_eval": _ordered(lambda t, o: t.select("k", n=pl.col("i").cumulative_eval(pl.element().count()))),
+    "struct_fields_in_order": _ordered(
+        lambda t, o: t.select(
+            pl.col("s").struct.with_fields(a=pl.field("a").cum_sum(), n=pl.col("k").count()),
+            f=pl.col("x").is_infinite(),
+        )
+    ),
     "filter_above_mean": _ordered(lambda t, o: t.filter(pl.col("i") > pl.col("i").mean(), pl.col("k") > 1)),
     "filter_is_in_column": _ordered(lambda t, o: t.filter(pl.col("k").is_in(pl.col("i").implode()))),
     "select": _ordered(lambda t, o: t.select("g", (pl.col("x") * 2).alias("double"), one=1)),

@@ -38,6 +38,7 @@ def test_explain_shows_operators_and_exchanges() -> None:
         "GROUP",
         "exchange:",
         "expected:",
+        "can",
         "SELECT",
         "FILTER",
         "FRAMES",
@@ -56,6 +57,50 @@ def test_explain_shows_operators_and_exchanges() -> None:
         assert moved in windows
     assert "not row by row" not in windows
     assert together.startswith("2 ranks, 1 exchange\n")
+
+
+def _ways(comm: rc.Communicator) -> list[str]:
+    table = rc.from_polars(frames()["mixed"].select("k", "i", "g", "x"), comm)
+    k, i, g, x = (pl.col(name) for name in "kigx")
+    grouped, placed = table.group_by("g"), table.shuffle("g").group_by("g")
+    plans = [
+        grouped.agg(k.sum(), x.mean()),
+        grouped.agg(k.sum(), x.median(), i.map_batches(lambda values: values.max(), returns_scalar=True)),
+        grouped.agg(pl.all().sum()),
+        table.group_by("g", maintain_order=True).agg(k.sum()),
+        placed.agg(x.median()),
+        table.select(k.sum(), x.median(), g.n_unique(), g.mode().max().alias("m"), k.implode().list.max().alias("r")),
+        table.with_columns(y=i.map_batches(lambda values: values.reverse()), z=k.sum()),
+        table.with_columns(y=x.qcut(3, labels=["a", "b", "c"])),
+        table.sort(pl.all().shift(1)),
+        table.filter(k == k.implode().list.max()),
+    ]
+    return [plan.explain() for plan in plans]
+
+
+def test_explain_says_how_aggregates_are_computed_and_why_on_rank_0() -> None:
+    """Each by its name: begun on each rank, in whole groups, by an exchange of its own, or on one rank."""
+    found = iter(run_on_ranks(_ways, size=2)[0])
+    assert 'can begin on each rank: col("k").sum(), col("x").mean()\n' in next(found)
+    mixed = next(found)
+    assert 'needs whole groups: col("x").median(), since what it is of parts' in mixed
+    assert 'col("i").python_udf(), since a Python function may look at any row\n' in mixed
+    assert 'goes with it: col("k").sum()\n' in mixed
+    assert "since which columns it reads is told by a pattern" in next(found)
+    assert "whole groups: their order is that of their first rows" in next(found)
+    assert "whole groups where they are" in next(found)
+    several = next(found)
+    assert 'exchange: one row of aggregates a rank to rank 0: col("k").sum()\n' in several
+    assert 'exchange: distinct values by their hash: col("g").n_unique()\n' in several
+    assert """exchange: rows of a column, by a table's own operators: col("g").mode().max()""" in several
+    assert 'no value moves: col("x").median()\n' in several
+    assert "on rank 0: " in several and "since Implode has no way on several ranks" in several
+    together = next(found)
+    assert 'on rank 0: col("i").python_udf().alias("y"), since a Python function' in together
+    assert 'col("k").sum().alias("z"), since another expression of its operator has to be' in together
+    assert "since QCut has no way on several ranks" in next(found)
+    assert "on rank 0: key " in next(found)
+    assert "on rank 0: " in next(found)
 
 
 def _estimated(comm: rc.Communicator, folder: str) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from deeprc.table.explain import ways
 from deeprc.table.files.statistics import size_text
 from deeprc.table.operators import join
 from deeprc.table.operators.group_by import groups_locally, taken_apart
@@ -36,7 +37,7 @@ from deeprc.table.plan.row_nodes import (
     Unrepeated,
     Upsampled,
 )
-from deeprc.table.plan.window_nodes import Around, ByKey, TimeWindows
+from deeprc.table.plan.window_nodes import Around, ByKey, Scalars, TimeWindows
 
 _ONE_PLACE = "exchange: all rows to rank 0"
 _SPREAD = "keys that many rows have are found by samples of all ranks, and spread"
@@ -65,9 +66,11 @@ class Foresight:
         if isinstance(node, Unique):
             return self._of_unique(node)
         if isinstance(node, Step):
-            return Moves(self._of_step(node))
+            return self._of_step(node)
         if isinstance(node, Sort):
-            return Moves([_range(node) if sorts_locally(node) else _ONE_PLACE])
+            if sorts_locally(node):
+                return Moves([_range(node)])
+            return Moves([_ONE_PLACE], ways.of_keys(node.by, node.input.schema))
         if isinstance(node, Unrepeated):
             return Moves([] if self._together(node.input, node.keys) else [_hash("keys", node.keys)])
         if isinstance(node, ShuffleByKey | Keyed) and node.keys:
@@ -78,27 +81,30 @@ class Foresight:
         """Whether rows with equal keys are on one rank already."""
         return matching_keys(self.placement(node), keys) is not None
 
-    def _of_step(self, node: Step) -> list[str]:
+    def _of_step(self, node: Step) -> Moves:
         if isinstance(node, Around):
             placed = isinstance(node, ByKey) and self._together(node.input, node.keys)
-            return [] if placed else [f"exchange: {node.moves}"]
+            return Moves() if placed else Moves([f"exchange: {node.moves}"], _of_around(node))
         if isinstance(node, Select) and all(is_scalar(item) for item in node.exprs):
-            return ["exchange: one row of aggregates a rank to rank 0, or the columns they read"]
+            return Moves(*ways.of_whole_table(node.exprs, node.input))
         if node.looks_around:
             looking = ", ".join(map(str, node.looks_around))
-            return [f"exchange: columns read by {looking} to rank 0 and the result back (not row by row)"]
-        return []
+            moved = f"exchange: columns read by {looking} to rank 0 and the result back (not row by row)"
+            return Moves([moved], ways.of_step(node, node.looks_around))
+        return Moves()
 
     def _of_group_by(self, node: GroupBy) -> Moves:
         if not groups_locally(node):
-            return Moves([_ONE_PLACE])
+            return Moves([_ONE_PLACE], ways.of_keys(node.keys, node.input.schema))
         if node.maintain_order:
-            return Moves([_hash("rows", node.keys), "exchange: groups by range of their first rows"])
+            moved = [_hash("rows", node.keys), "exchange: groups by range of their first rows"]
+            return Moves(moved, ["whole groups: their order is that of their first rows (maintain_order)"])
         if self._together(node.input, node.keys):
-            return Moves()
+            return Moves([], ["whole groups where they are: rows with equal keys are on one rank"])
         if taken_apart(node) is None:
-            return Moves([_hash("rows", node.keys)])
-        return Moves([_hash("rows", node.keys)], [self._first_on_each_rank(node.input, node.keys, "aggregated")])
+            return Moves([_hash("rows", node.keys)], ways.of_groups(node))
+        first = self._first_on_each_rank(node.input, node.keys, "aggregated")
+        return Moves([_hash("rows", node.keys)], [first, *ways.of_groups(node)])
 
     def _of_unique(self, node: Unique) -> Moves:
         names = node.input.schema.names() if node.subset is None else list(node.subset)
@@ -198,6 +204,13 @@ class Foresight:
         left = matching_keys(self.placement(node.left), node.left_on)
         chosen = left or matching_keys(self.placement(node.right), node.right_on) or range(len(node.left_on))
         return join.kept_placement(node, chosen)
+
+
+def _of_around(node: Around) -> Sequence[str]:
+    """What is on rank 0 of columns that look at other rows, why."""
+    if isinstance(node, Scalars):
+        return ways.of_whole_table(node.exprs, node.input)[1]
+    return ways.of_step(node, node.exprs) if type(node) is Around else []
 
 
 def _of_rows(node: Node) -> list[str]:

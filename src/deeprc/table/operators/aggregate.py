@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import polars as pl
 
@@ -30,10 +31,12 @@ from deeprc.table.plan.expressions import (
     tree,
 )
 from deeprc.table.plan.lowering import of_other_rows
-from deeprc.table.plan.nodes import Select, Source
+from deeprc.table.plan.nodes import Node, Select, Source
 from deeprc.table.stage import Execution, Stage, compute
 
 _VALUE = "__value__"
+# Begun on each rank; by the hash of values; by counting values on all ranks; by operators of a table; on rank 0.
+Way = Literal["parts", "hash", "counts", "table", "rank 0"]
 
 
 def aggregate(step: Select, stage: Stage, run: Execution) -> Stage:
@@ -109,18 +112,16 @@ def _values(apart: Apart, frame: pl.DataFrame, step: Select, run: Execution) -> 
     rest: list[pl.Expr] = []
     values: list[pl.Series] = []
     for name, node in apart.leaves.items():
-        expression = from_tree(node).alias(name)
-        after = pl.Schema({name: dtype_of(node, schema)})
-        if decompose([expression], schema, after, grouped=False) is not None:
+        expression, dtype = from_tree(node).alias(name), dtype_of(node, schema)
+        way = way_of(node, schema)
+        if way == "parts":
             halves.append(expression)
-            continue
-        value = _collectively(node, frame, step, run)
-        if value is None:
-            value = _of_other_rows(expression, frame, step, run)
-        if value is None:
+        elif way == "rank 0":
             rest.append(expression)
+        elif way == "table":
+            values.append(_of_other_rows(expression, frame, step, run).cast(dtype).alias(name))
         else:
-            values.append(value.cast(after[name]).alias(name))
+            values.append(_collectively(node, frame, step, run).cast(dtype).alias(name))
     if halves:
         taken = Select(step.input, tuple(halves))
         decomposed = decompose(taken.exprs, schema, taken.schema, grouped=False)
@@ -133,31 +134,46 @@ def _collected(stage: Stage, run: Execution) -> list[pl.Series]:
     return [] if run.comm.rank else compute(stage.frame).get_columns()
 
 
-def _collectively(node: Tree, frame: pl.DataFrame, step: Select, run: Execution) -> pl.Series | None:
-    """The value of a distinct count or a quantile, as a column of one row; None for other aggregates."""
-    schema = step.input.schema
+def way_of(node: Tree, schema: pl.Schema) -> Way:
+    """By which way an aggregate of a whole table of this schema is computed."""
+    expression = from_tree(node).alias(_VALUE)
+    if decompose([expression], schema, pl.Schema({_VALUE: dtype_of(node, schema)}), grouped=False) is not None:
+        return "parts"
     if kind(node) == "Agg" and kind(node["Agg"]) == "NUnique" and splits(node["Agg"]["NUnique"], schema):
-        return pl.Series([_distinct(node["Agg"]["NUnique"], frame, step, run)])
+        return "hash"
     found = quantile_of(node)
-    if found is None or not splits(found[0], schema):
-        return None
+    if found is not None and splits(found[0], schema):
+        numbers = as_numbers(from_tree(found[0]), dtype_of(found[0], schema), dtype_of(node, schema))
+        if numbers is not None:
+            return "counts"
+    return "rank 0" if _plan_of_other_rows(expression, pl.LazyFrame(schema=schema), "") is None else "table"
+
+
+def _collectively(node: Tree, frame: pl.DataFrame, step: Select, run: Execution) -> pl.Series:
+    """The value of a distinct count or a quantile, as a column of one row."""
+    schema = step.input.schema
+    found = quantile_of(node)
+    if found is None:
+        return pl.Series([_distinct(node["Agg"]["NUnique"], frame, step, run)])
     values, part, method = found
     numbers = as_numbers(from_tree(values), dtype_of(values, schema), dtype_of(node, schema))
-    if numbers is None:
-        return None
+    assert numbers is not None
     column = run.collect(frame.lazy().select(numbers.alias(_VALUE)), step).to_series()
     value = quantile(column, part, method, run.comm)
     return as_quantile(value, dtype_of(node, schema))
 
 
-def _of_other_rows(expression: pl.Expr, frame: pl.DataFrame, step: Select, run: Execution) -> pl.Series | None:
+def _of_other_rows(expression: pl.Expr, frame: pl.DataFrame, step: Select, run: Execution) -> pl.Series:
     """An aggregate of, say, distinct values, by the operators of a table; a row on rank 0 alone."""
-    rows = Source(f"COLUMNS OF {step.label()}", frame.schema, lambda _: frame.lazy())
-    plan = of_other_rows(Select(rows, (expression,)))
-    if plan is None:
-        return None
+    plan = _plan_of_other_rows(expression, frame.lazy(), step.label())
+    assert plan is not None
     value = run.collect(run.stage(plan).frame, step).to_series()
     return value if run.comm.rank == 0 else value.clear()
+
+
+def _plan_of_other_rows(expression: pl.Expr, frame: pl.LazyFrame, label: str) -> Node | None:
+    rows = Source(f"COLUMNS OF {label}", frame.collect_schema(), lambda _: frame)
+    return of_other_rows(Select(rows, (expression,)))
 
 
 def as_numbers(values: pl.Expr, dtype: pl.DataType, result: pl.DataType) -> pl.Expr | None:

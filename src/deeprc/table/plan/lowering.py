@@ -119,9 +119,9 @@ def _with_own_keys(node: GroupBy | Sort | TopK) -> Node:
     schema = node.input.schema
     around = [key for key in keys if not row_wise(tree(key), schema)]
     reads = keys if not isinstance(node, GroupBy) else (*keys, *node.aggs)
-    if not around or any(is_scalar(key) or not key.meta.is_length_preserving() for key in around):
+    if not around or any(reads_by_selector(tree(item)) for item in reads):
         return node
-    if any(reads_by_selector(tree(item)) for item in reads):
+    if any(is_scalar(key) or not key.meta.is_length_preserving() for key in around):
         return node
     names = [f"__key{index}" for index in range(len(around))]
     columns = tuple(key.alias(name) for key, name in zip(around, names, strict=True))
