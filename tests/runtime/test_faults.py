@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -12,12 +13,14 @@ from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 import deeprc as rc
 from deeprc.errors import DependencyFailedError, RankDiedError, TaskFailedError, TaskTimeoutError
-from deeprc.journal import read_run
+from deeprc.journal import progress, read_run
+from deeprc.journal.recorder import record
 from tests.runtime import faults
 
 
@@ -245,3 +248,28 @@ def test_ctrl_c_is_seen_however_one_waits(tmp_path: Path, wait: str) -> None:
         finally:
             driver.kill()
     assert read_run(tmp_path / "run").events[-1]["status"] == "interrupted"
+
+
+def record_odd(folder: str) -> int:
+    """Record an object whose class only this rank finds."""
+    sys.path.insert(0, folder)
+    odd = importlib.import_module("odd_one")
+    record("warning", message=odd.Odd())
+    progress(np.float32(1), np.int64(2))
+    return 5
+
+
+def record_keys() -> None:
+    record("warning", message={(1, 2): 3})
+
+
+def test_what_a_task_records_costs_no_node(session: rc.Session, tmp_path: Path) -> None:
+    """An object of the user's is written as text, a library's number as a number; what JSON cannot hold at all fails
+    the task."""
+    (tmp_path / "odd_one.py").write_text("class Odd:\n    def __repr__(self): return 'odd'\n")
+    assert session.submit(record_odd, str(tmp_path)).result(timeout=60) == 5
+    with pytest.raises(TaskFailedError, match="keys must be str"):
+        session.submit(record_keys).result(timeout=60)
+    run = read_run(session.run_directory)
+    assert [event["message"] for event in run.of_kind("warning") if event.get("task")] == ["odd"]
+    assert [(event["done"], event["total"]) for event in run.of_kind("progress")] == [(1.0, 2.0)]

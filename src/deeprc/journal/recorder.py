@@ -28,4 +28,9 @@ def record(kind: str, **fields: Any) -> None:
 
 def progress(done: float, total: float, message: str = "") -> None:
     """Say how far the running task is: `deeprc run` shows it live."""
-    record("progress", done=done, total=total, message=message)
+    record("progress", done=_plain(done), total=_plain(total), message=str(message))
+
+
+def _plain(number: float) -> float:
+    """A library's number (a tensor's, NumPy's) as Python's own: who reads the event should not need the library."""
+    return number if type(number) in (int, float) else float(number)

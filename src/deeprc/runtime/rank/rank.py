@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import json
 import os
 import pickle
 import random
@@ -169,7 +170,9 @@ def _prepare(assignment: Assignment, channel: RankChannel) -> None:
     _limit_threads(assignment.threads)
 
     def sink(kind: str, fields: dict[str, Any]) -> None:
-        channel.send(JournalEvent(kind, {"task": assignment.task, "rank": assignment.rank, **fields}))
+        event = {"task": assignment.task, "rank": assignment.rank, **fields}
+        # As the journal writes it: neither agent nor driver finds the user's classes.
+        channel.send(JournalEvent(kind, json.loads(json.dumps(event, default=str))))
 
     set_sink(sink)
 
