@@ -85,6 +85,16 @@ def test_a_result_that_leaves_when_it_is_read_fails_its_task(lasting: rc.Session
     assert lasting.submit(len, [1, 2, 3]).result(timeout=60) == 3
 
 
+class _Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_a_result_without_words_is_a_result(lasting: rc.Session) -> None:
+    """The journal has it in short, which is made in the driver's thread."""
+    assert isinstance(lasting.submit(_Unspeakable).result(timeout=60), _Unspeakable)
+
+
 class BlindPilot(LocalPilot):
     """Cannot see its nodes any more, as when a site's own service is away."""
 

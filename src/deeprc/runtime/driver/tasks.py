@@ -227,7 +227,11 @@ class Tasks:
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    try:
+        text = str(value)
+    except BaseException:
+        # The user's own code, in the driver's thread.
+        return f"<{type(value).__name__}>"
     if text.startswith("shape: ("):
         # A frame: its rows tell nothing in so little room.
         text = text.partition("\n")[0]
