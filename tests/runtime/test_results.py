@@ -88,3 +88,19 @@ def test_a_result_of_two_gibibytes_arrives(session: rc.Session, kind: str, copie
     assert not list(read_run(session.run_directory).of_kind("warning"))
     [file] = (session.run_directory / "results").iterdir()
     file.unlink()
+
+
+class Dataset:
+    """Somebody else's class of the name, as torch and Hugging Face have one."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+
+def other_dataset(comm: rc.Communicator) -> Dataset:
+    return Dataset(comm.rank)
+
+
+def test_the_result_is_rank_0s_whatever_its_class_is_called(lasting: rc.Session) -> None:
+    """Only datasets of ours are made of every rank's part."""
+    assert lasting.submit(other_dataset, ranks=2, comm="gloo").result(timeout=60).rank == 0

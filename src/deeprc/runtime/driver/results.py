@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deeprc.runtime.link.packing import packed_inline, unpacked
+from deeprc.runtime.link.packing import is_dataset, packed_inline, unpacked
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def merged_result(packed: tuple[bytes, ...]) -> tuple[bytes, Any]:
     if len(packed) == 1 and packed[0][:1] == b"f":
         return packed[0], Stored(Path(os.fsdecode(packed[0][1:])))
     values = [pickle.loads(unpacked(result)) for result in packed]
-    if len(values) == 1 or type(values[0]).__name__ != "Dataset":
+    if len(values) == 1 or not is_dataset(values[0]):
         return packed[0], values[0]
     from deeprc.bridge import Dataset
 

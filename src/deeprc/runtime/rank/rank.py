@@ -31,7 +31,7 @@ from deeprc.runtime.link.messages import (
     Shared,
     StopSoon,
 )
-from deeprc.runtime.link.packing import packed
+from deeprc.runtime.link.packing import is_dataset, packed
 from deeprc.runtime.link.rank_page import clear_page, function_ended, offer_page
 from deeprc.runtime.link.told import Told
 from deeprc.runtime.link.unpickled import filling_in
@@ -193,7 +193,7 @@ def _limit_threads(threads: int) -> None:
 
 def _packed(assignment: Assignment, result: Any, run_directory: Path) -> bytes | None:
     """The pickled result of rank 0, and of any rank that made a part of a dataset."""
-    if assignment.rank != 0 and type(result).__name__ != "Dataset":
+    if assignment.rank != 0 and not is_dataset(result):
         return None
     if type(result) in _PLAIN:
         payload = pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
