@@ -47,3 +47,12 @@ def test_every_page_can_be_reached() -> None:
         targets = [link.partition("#")[0] for link in links(page) if not re.match(r"[a-z]+:", link)]
         waiting += [(page.parent / target).resolve() for target in targets if target]
     assert {name_of(page) for page in pages()} - {name_of(page) for page in seen} == set()
+
+
+def test_contributing_names_files_that_exist() -> None:
+    """Each file and folder it names stands in the repository, in the package or in its tables."""
+    named = re.findall(r"`((?:[\w.-]+/)+(?:[\w-]+\.\w+)?)`", (ROOT / "CONTRIBUTING.md").read_text())
+    homes = (ROOT, ROOT / "src" / "deeprc", ROOT / "src" / "deeprc" / "table", ROOT / "tests" / "communicator")
+    absent = [path for path in named if not any((home / path).exists() for home in homes)]
+    assert len(named) > 20
+    assert absent == []
