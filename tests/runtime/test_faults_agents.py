@@ -247,7 +247,7 @@ _MANY = """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (40, most))
     with rc.Session(cores=20, run_dir=sys.argv[1]) as session:
-        print(session.submit(size, ranks=20, comm="mpi").result(timeout=100))
+        print(session.submit(size, ranks=20, comm="mpi").result(timeout=240))
 """
 
 
@@ -257,5 +257,5 @@ def test_more_ranks_than_the_usual_limit_of_files_holds(tmp_path: Path) -> None:
     script.write_text(textwrap.dedent(_MANY))
     command = [sys.executable, str(script), str(tmp_path / "run")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.stdout == "20\n", done.stderr
