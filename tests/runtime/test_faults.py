@@ -69,6 +69,30 @@ def test_a_rank_that_dies_in_a_collective(
     assert lasting.submit(faults.die_on, 5, how, ranks=2, comm=comm).result(timeout=60) is None
 
 
+def die_unreported(comm: rc.Communicator, place: str) -> None:
+    """Rank 1 is killed, and whoever would tell how it ended is stopped."""
+    comm.barrier()
+    if comm.rank == 1:
+        Path(place).write_text(str(os.getppid()))
+        os.kill(os.getppid(), signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGKILL)
+    comm.barrier()
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_death_that_is_told_late_is_the_cause_all_the_same(tmp_path: Path, nodes: int) -> None:
+    """On a busy machine a peer's exception, of the connection that it has lost, comes long before the exit status."""
+    zygote = tmp_path / "zygote"
+    with rc.Session(cores=2 // nodes, nodes=nodes, run_dir=tmp_path / "run") as session:
+        try:
+            future = session.submit(die_unreported, str(zygote), ranks=2, comm="gloo")
+            with pytest.raises(RankDiedError, match="rank 1 on localhost") as caught:
+                future.result(timeout=90)
+        finally:
+            psutil.Process(int(zygote.read_text())).resume()
+    assert caught.value.rank == 1
+
+
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
 def test_a_kill_is_noticed_within_two_seconds(lasting: rc.Session, tmp_path: Path, comm: Any) -> None:
     """From outside, with both ranks in mid-task; no rank of the task is left. Of some kills one: machines are busy."""

@@ -80,6 +80,11 @@ class Gang:
         return served and (launcher_spans_nodes() if self.order.spans_nodes else launcher([self.node]) is not None)
 
     @property
+    def lost_a_rank(self) -> bool:
+        """Whether a rank has hung up, and how it ended is still to come."""
+        return any(not rank.channel.is_open for rank in self.ranks)
+
+    @property
     def finished(self) -> bool:
         return len(self.results) == len(self.ranks)
 

@@ -54,6 +54,9 @@ class GangWatch:
     def explain(self, gang: Gang) -> None:
         """End a gang that has failed; first ask where its ranks are, if that explains the failure."""
         gang.judge()
+        if gang.failure is not None and gang.failure.kind == "raised" and gang.lost_a_rank:
+            # Its death is the cause, and told in a moment.
+            return
         if gang.failure is None or gang.failure.kind not in ("timeout", "stuck"):
             self._fail(gang)
         elif not gang.asking:

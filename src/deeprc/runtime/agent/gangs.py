@@ -122,10 +122,15 @@ class Gangs:
     def end(self, message: EndGang) -> None:
         """End the ranks here for what happened elsewhere, but first tell what they have met themselves."""
         gang = self._gangs.get((message.task, message.attempt))
-        if gang is None:
+        for process in gang.ranks if gang is not None else ():
+            process.channel.drain()
+        if gang is None or not self._is_at_work(gang):
             self._tell(GangEnded(message.task, message.attempt))
         elif gang.failure is not None:
             self._watch.explain(gang)
+        elif gang.lost_a_rank:
+            # What was met elsewhere is due to its death, which is told in a moment.
+            return
         elif message.ask:
             Enquiry(self._loop, gang, partial(self._end_part, gang))
         else:
