@@ -151,7 +151,7 @@ def test_a_call_that_keeps_the_gil_answers_too(lasting: rc.Session, comm: Any) -
 
 
 def test_a_rank_that_cannot_answer(lasting: rc.Session) -> None:
-    """What the kernel says of it is told instead, within about a second."""
+    """What the kernel says of it is told instead, and the others are not waited for any longer."""
     warm(lasting, 2, "gloo")
     future = lasting.submit(stuck_tasks.stop_self, ranks=2, comm="gloo", timeout=4)
     with pytest.raises(TaskTimeoutError) as caught:

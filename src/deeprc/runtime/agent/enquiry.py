@@ -12,7 +12,7 @@ from deeprc.runtime.link.rank_page import state_of
 from deeprc.runtime.link.whereabouts import RETURNED, Whereabouts, is_whole, located, parsed
 
 # A rank answers in less than a millisecond, unless its core is taken, or it is stopped.
-_ANSWER_S = 1.0
+_ANSWER_S = 3.0
 _LOOK_S = 0.01
 
 Done = Callable[[tuple[Whereabouts, ...]], None]

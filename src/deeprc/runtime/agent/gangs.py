@@ -46,7 +46,7 @@ from deeprc.runtime.process.devices import real_cores
 # After a rank's exception, how long to wait whether a peer's death was the cause.
 _BLAME_GRACE_S = 0.1
 # Between a closed channel and the exit status that explains it, on a machine that is busy.
-_EXIT_GRACE_S = 3.0
+_EXIT_GRACE_S = 6.0
 
 
 class Gangs:
