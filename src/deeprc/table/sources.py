@@ -23,6 +23,7 @@ from deeprc.table.plan import nodes as plan
 from deeprc.table.schema import checked
 from deeprc.table.table import Table
 
+_MOST = 10_000  # columns of files, of which bounds are read to explain a plan
 _SPLITS = ("auto", "rows", "bytes")
 
 
@@ -159,15 +160,21 @@ def _scan(
     def portions(comm: Communicator, portion_bytes: int) -> Portions:
         return of_files.portions(comm, portion_bytes, statistics())
 
-    described = plan.Source(f"{what} {name}", schema, of_files.load, fault, statistics, portions)
+    def look(known: Estimate) -> Estimate:
+        told = what == "PARQUET" and limit is None and not any("://" in file for file in files)
+        return replace(known, bounds=of_files.bounds(schema)) if told and len(schema) * len(files) <= _MOST else known
+
+    described = plan.Source(f"{what} {name}", schema, of_files.load, fault, statistics, portions, look=look)
 
     def where(predicates: tuple[pl.Expr, ...]) -> plan.Source | None:
         less = skipping(of_files, predicates)
         if less is None:
             return None
+
         return replace(
             described,
             load=less.load,
+            look=less.look,
             portions=lambda comm, portion_bytes: less.portions(comm, portion_bytes, statistics()),
             in_words=lambda: f", {less.in_words()}",
         )

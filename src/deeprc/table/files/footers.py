@@ -13,6 +13,8 @@ from typing import Any
 
 import polars as pl
 
+from deeprc.table.files.statistics import Bounds, bounds_of
+
 ROWS = "rows"
 _UNITS = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
 _BOUNDED = (pl.String, pl.Boolean, pl.Date, pl.Time, pl.Float32, pl.Float64)
@@ -54,6 +56,21 @@ def group_statistics(path: str, columns: Mapping[str, pl.DataType]) -> pl.DataFr
         counts = [each.null_count if each is not None and each.has_null_count else None for each in known]
         found += [lows.alias(least(name)), highs.alias(largest(name)), pl.Series(nulls(name), counts, dtype=pl.Int64)]
     return pl.DataFrame(found)
+
+
+def bounds_of_groups(groups: pl.DataFrame, columns: Mapping[str, pl.DataType]) -> Mapping[str, Bounds]:
+    """Bounds of numbers and times over all groups; of a column of which some group says none, none."""
+    found = {}
+    for name, dtype in columns.items():
+        low, high, counts = (groups[which(name)] for which in (least, largest, nulls))
+        untold = (low.is_null() & ~(counts == groups[ROWS]).fill_null(value=False)).any()
+        if untold or not (dtype.is_numeric() or dtype.is_temporal()):
+            continue
+        total = None if counts.null_count() else float(sum(counts.to_list()))
+        bounds = bounds_of(low, high, total, float(sum(groups[ROWS].to_list())))
+        if bounds is not None:
+            found[name] = bounds
+    return found
 
 
 def _is_flat(footer: Any, place: int) -> bool:

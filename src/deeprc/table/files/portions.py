@@ -6,7 +6,7 @@ asks for a portion at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -14,9 +14,10 @@ import polars as pl
 from deeprc.communicator import Communicator
 from deeprc.table.files.byte_ranges import CHUNK_BYTES, Piece, Text, chunks, pieces_of
 from deeprc.table.files.files import Run, share_of
+from deeprc.table.files.footers import bounds_of_groups, group_statistics
 from deeprc.table.files.reading import Reader
 from deeprc.table.files.row_groups import pages, reads_pages
-from deeprc.table.files.statistics import Estimate
+from deeprc.table.files.statistics import Bounds, Estimate
 
 _WIDE_ROW_BYTES = 1024.0
 _LARGE_ROW_GROUP = 4  # portions
@@ -34,6 +35,24 @@ class Files:
     schema: pl.Schema
     limit: int | None
     split: str
+
+    def bounds(
+        self,
+        columns: Mapping[str, pl.DataType],
+        names: Sequence[str] | None = None,
+        some: Callable[[pl.DataFrame, str], pl.DataFrame] = lambda groups, _: groups,
+    ) -> Mapping[str, Bounds]:
+        """Those of columns, as far as footers of Parquet files tell: of all files or these, of all groups or some."""
+        import pyarrow as pa
+
+        try:
+            found = [
+                some(group_statistics(self.reader.opener(name), columns), name)
+                for name in (self.names if names is None else names)
+            ]
+        except (OSError, pa.ArrowException, pl.exceptions.PolarsError):
+            return {}
+        return bounds_of_groups(pl.concat(found), columns) if found else {}
 
     def load(self, comm: Communicator) -> pl.LazyFrame:
         """This rank's share of the rows. Collective."""

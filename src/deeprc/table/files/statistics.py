@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -30,17 +32,32 @@ _NUMBER, _NESTED = 8, 32
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """Between which numbers a column's values lie, and which part of them are nulls, if that is known.
+
+    Of times these are the numbers that stand for them.
+    """
+
+    least: float
+    largest: float
+    nulls: float | None
+    dtype: pl.DataType
+
+
+@dataclass(frozen=True)
 class Estimate:
     """Rows of all ranks together, and the bytes that a row's value of each column takes in memory.
 
     `counted` says that somebody has counted the rows, as files and frames do; else they are inferred.
     `distinct` has about how many values of a column differ, for the columns of which a sample was seen.
+    `bounds` are those of numbers and times, where files or a random sample tell them.
     """
 
     rows: float
     widths: Mapping[str, float]
     distinct: Mapping[str, float] = field(default_factory=dict)
     counted: bool = False
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
 
     @property
     def bytes(self) -> float:
@@ -49,6 +66,22 @@ class Estimate:
     def __str__(self) -> str:
         rows = f"{'' if self.counted else 'about '}{round(self.rows):,} row{'s' * (round(self.rows) != 1)}"
         return f"{rows}, {'about ' * self.counted}{size_text(self.bytes)}"
+
+
+def position(value: pl.Series, dtype: Any) -> float | None:
+    """Where a constant lies among numbers that stand for values of a type; None where it has no such place."""
+    if dtype is None or len(value) != 1 or value.null_count():
+        return None
+    if dtype.is_temporal() and value.dtype != dtype:
+        value = value.cast(dtype)
+    return _as_number(value)
+
+
+def _as_number(value: pl.Series) -> float | None:
+    if value.dtype.is_temporal():
+        value = value.to_physical()
+    number = value.cast(pl.Float64).item() if value.dtype.is_numeric() else None
+    return None if number is None or not math.isfinite(number) else float(number)
 
 
 def size_text(size: float) -> str:
@@ -134,7 +167,26 @@ def of_frame(frame: pl.LazyFrame | pl.DataFrame | None) -> Estimate | None:
         return None
     # Not every so many rows: columns are often periodic.
     sample = frame.sample(_SAMPLE_ROWS, seed=0) if frame.height > _SAMPLE_ROWS else frame
-    return Estimate(float(frame.height), _measured(frame), _distinct(sample, frame.height), counted=True)
+    distinct = _distinct(sample, frame.height)
+    return Estimate(float(frame.height), _measured(frame), distinct, counted=True, bounds=_bounds_in(sample))
+
+
+def _bounds_in(sample: pl.DataFrame) -> Mapping[str, Bounds]:
+    columns = [column for column in sample if column.dtype.is_numeric() or column.dtype.is_temporal()]
+    found = {column.name: bounds_of(column, column, column.null_count(), sample.height) for column in columns}
+    return {name: bounds for name, bounds in found.items() if bounds is not None}
+
+
+def bounds_of(low: pl.Series, high: pl.Series, nulls: float | None, rows: float) -> Bounds | None:
+    """The bounds of a column, of which these are all values, or least and largest ones of groups of them."""
+    if low.dtype.is_float():
+        low, high = low.fill_nan(None), high.fill_nan(None)
+    least, largest = (
+        position(end, low.dtype) for end in (low.sort().drop_nulls().head(1), high.sort().drop_nulls().tail(1))
+    )
+    if least is None or largest is None:
+        return None
+    return Bounds(least, largest, nulls / rows if nulls is not None and rows else None, low.dtype)
 
 
 def _measured(frame: pl.DataFrame) -> Mapping[str, float]:
@@ -157,7 +209,20 @@ def joined(parts: Sequence[Estimate | None]) -> Estimate | None:
     rows = sum(part.rows for part in known)
     names = {name for part in known for name in part.widths}
     sizes = {name: sum(part.rows * part.widths.get(name, 0) for part in known) / max(rows, 1) for name in names}
-    return Estimate(rows, sizes, _distinct_of_parts(known), all(part.counted for part in known))
+    counted = all(part.counted for part in known)
+    return Estimate(rows, sizes, _distinct_of_parts(known), counted, _bounds_of_parts(known))
+
+
+def _bounds_of_parts(parts: Sequence[Estimate]) -> Mapping[str, Bounds]:
+    filled = [part for part in parts if part.rows]
+    names = {name for part in filled for name in part.bounds}
+    found = {}
+    for name in names:
+        known = [part.bounds[name] for part in filled if name in part.bounds]
+        nulls = sum(part.rows * (part.bounds[name].nulls or 0.0) for part in filled if name in part.bounds)
+        ends = min(each.least for each in known), max(each.largest for each in known)
+        found[name] = Bounds(*ends, nulls / sum(part.rows for part in filled), known[0].dtype)
+    return found
 
 
 def _distinct_of_parts(parts: Sequence[Estimate]) -> Mapping[str, float]:

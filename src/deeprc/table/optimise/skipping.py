@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import polars as pl
@@ -73,12 +74,28 @@ class Skipping:
         mine = share_of_runs(self._runs(comm), comm)
         return portions_of_runs(self.files.reader, mine, self.files.schema, portion_bytes, statistics)
 
+    @cached_property
+    def _kept(self) -> tuple[Sequence[str], Sequence[Kept]]:
+        """The files that are left, and what of each, where they are looked into; asked of no other rank."""
+        files = self._some_files().names
+        return files, [self._of_file(file) for file in files] if self.by_groups and self.in_files else []
+
+    def look(self, known: Estimate) -> Estimate:
+        """How many rows are left, if files are looked into, and the bounds of what the filter reads of these."""
+        files, kept = self._kept
+        if files and not kept:
+            return replace(known, rows=known.rows * len(files) / len(self.files.names), counted=False)
+        rows = float(sum(run.rows for each in kept for run in each.runs))
+        return replace(known, rows=rows, bounds=self.files.bounds(self.in_files, files, self._left_of))
+
+    def _left_of(self, groups: pl.DataFrame, file: str) -> pl.DataFrame:
+        return groups.filter(pl.Series(self._keeps(self._beside_folders(groups, file)), dtype=pl.Boolean))
+
     def in_words(self) -> str:
         """How much of the files is left, for people."""
-        some = self._some_files()
-        said = [f"{len(some.names)} of {len(self.files.names)} files by their folders"] * bool(self.in_folders)
+        files, kept = self._kept
+        said = [f"{len(files)} of {len(self.files.names)} files by their folders"] * bool(self.in_folders)
         if self.by_groups and self.in_files:
-            kept = [self._of_file(file) for file in some.names]
             groups = f"{sum(each.groups for each in kept)} of {sum(each.of for each in kept)} row groups"
             said.append(f"{groups} by their statistics")
         return ", ".join(said)

@@ -3,10 +3,9 @@
 | operator | rows |
 |---|---|
 | source | counted by the file's own metadata (Parquet, IPC), a dataset's manifest or the frames; text: size of the files over the mean length of the first lines |
-| filter | a third for each predicate; all where it looks for nulls or NaN to leave out |
-| inner, left, right join | those of the larger side |
-| full join | both sides' together |
-| semi, anti join | half the left side |
+| filter | by bounds, nulls and distinct values (`selectivity.py`); a third where these say nothing |
+| inner, left, right, full join | as many as keys of the side with fewer meet, if all of them are among the other's, and all of a side that is kept; the larger side, of a full join both, where nobody has seen the keys |
+| semi, anti join | the part of keys that the other side has, or has not; half where nobody has seen them |
 | cross join | the product |
 | group_by, unique | as many as a sample of the source says keys differ; a tenth where no sample has the keys |
 | aggregates alone | one |
@@ -20,13 +19,14 @@ A row's bytes are those of its columns: of a sample where the source is a file, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
+from typing import TypeVar
 
 import polars as pl
 
-from deeprc.table.files.statistics import Estimate, widths
-from deeprc.table.plan.expressions import is_scalar, kind, plain_column, tree
+from deeprc.table.files.statistics import Bounds, Estimate, widths
+from deeprc.table.plan.expressions import is_scalar, plain_column
 from deeprc.table.plan.nodes import (
     Filter,
     GroupBy,
@@ -57,11 +57,11 @@ from deeprc.table.plan.row_nodes import (
     Unrepeated,
     Upsampled,
 )
+from deeprc.table.plan.selectivity import kept_by, matched_part, matches
 
-KEPT_BY_FILTER = 1 / 3
 KEPT_BY_SEMI_JOIN = 1 / 2
 KEPT_BY_GROUPING = 1 / 10
-_OF_MOST_ROWS = ("IsNotNull", "IsNotNan", "IsFinite")
+Known = TypeVar("Known")
 _SAME_ROWS = Step | Sort | Permute | Repartition | Reverse | RowIndex | ShuffleByKey | Unrepeated
 _SO_MANY = _SAME_ROWS | Concat | Head | Slice | TopK | Sample
 
@@ -89,25 +89,25 @@ class Estimates:
 
     def _estimated(self, node: Node) -> Estimate | None:
         if isinstance(node, Source):
-            return _of_source(node)
+            return _of_source(node, look=not self.most)
         inputs = [self.of(source) for source in node.inputs]
         known = [estimate for estimate in inputs if estimate is not None]
         if not known or len(known) < len(inputs) or not (self.most or _can_tell(node)):
             return None
-        rows = self._rows(node, [estimate.rows for estimate in known])
+        rows = self._rows(node, known)
         counted = isinstance(node, _SO_MANY) and not isinstance(node, Filter) and all(each.counted for each in known)
-        return Estimate(rows, _columns(node, known), _distinct(node, known), counted)
+        return Estimate(rows, _columns(node, known), _distinct(node, known), counted, _bounds(node, known))
 
-    def _rows(self, node: Node, inputs: list[float]) -> float:
-        rows = inputs[0]
+    def _rows(self, node: Node, inputs: list[Estimate]) -> float:
+        rows = inputs[0].rows
         if isinstance(node, Join):
             return self._joined(node, *inputs)
         if isinstance(node, Concat):
-            return sum(inputs)
+            return sum(each.rows for each in inputs)
         if isinstance(node, Beside):
-            return max(inputs)
+            return max(each.rows for each in inputs)
         if isinstance(node, Filter):
-            return rows if self.most else rows * prod(_kept_by(predicate) for predicate in node.predicates)
+            return rows if self.most else rows * prod(kept_by(each, inputs[0]) for each in node.predicates)
         if isinstance(node, GroupBy | Unique):
             return self._grouped(node, rows)
         if isinstance(node, Select) and all(is_scalar(item) for item in node.exprs):
@@ -121,12 +121,19 @@ class Estimates:
         groups = self.groups(node.input, keys)
         return max(1.0, rows * KEPT_BY_GROUPING if groups is None else groups)
 
-    def _joined(self, node: Join, left: float, right: float) -> float:
+    def _joined(self, node: Join, one: Estimate, other: Estimate) -> float:
+        left, right = one.rows, other.rows
+        keys = list(zip(node.left_on, node.right_on, strict=True))
         if node.how == "cross":
             return left * right
         if node.how in ("semi", "anti"):
-            return left if self.most else left * KEPT_BY_SEMI_JOIN
-        return left + right if node.how == "full" else max(left, right)
+            part = matched_part(keys, one, other)
+            part = KEPT_BY_SEMI_JOIN if part is None else part
+            return left if self.most else left * (part if node.how == "semi" else 1.0 - part)
+        pairs = None if self.most else matches(keys, one, other)
+        if pairs is None:
+            return left + right if node.how == "full" else max(left, right)
+        return max(pairs, left * (node.how in ("left", "full")), right * (node.how in ("right", "full")))
 
 
 def _can_tell(node: Node) -> bool:
@@ -134,12 +141,6 @@ def _can_tell(node: Node) -> bool:
     return not isinstance(node, MapPart | Upsampled) and not (
         isinstance(node, EachRow) and node.schema != node.input.schema
     )
-
-
-def _kept_by(predicate: pl.Expr) -> float:
-    node = tree(predicate)
-    function = node["Function"]["function"] if kind(node) == "Function" else None
-    return 1.0 if isinstance(function, dict) and function.get("Boolean") in _OF_MOST_ROWS else KEPT_BY_FILTER
 
 
 def _chosen(node: Node, rows: float) -> float:
@@ -159,12 +160,19 @@ def _unique_keys(node: Unique) -> list[pl.Expr]:
     return [pl.col(name) for name in (node.input.schema if node.subset is None else node.subset)]
 
 
-def _of_source(node: Source) -> Estimate | None:
+def _of_source(node: Source, *, look: bool) -> Estimate | None:
     found = node.statistics()
     if found is None:
         return None
     sizes = {**widths(node.schema), **{name: found.widths[name] for name in node.schema if name in found.widths}}
-    return Estimate(found.rows, sizes, found.distinct, found.counted)
+    known = node.look(found) if look else found
+    return replace(known, widths=sizes, distinct=_within(known.bounds, known.distinct))
+
+
+def _within(bounds: Mapping[str, Bounds], distinct: Mapping[str, float]) -> Mapping[str, float]:
+    """Of whole numbers between two bounds no more differ than there are."""
+    most = {name: each.largest - each.least + 1 for name, each in bounds.items() if each.dtype.is_integer()}
+    return {name: min(count, most.get(name, count)) for name, count in distinct.items()}
 
 
 def _columns(node: Node, inputs: list[Estimate]) -> Mapping[str, float]:
@@ -176,9 +184,13 @@ def _distinct(node: Node, inputs: list[Estimate]) -> Mapping[str, float]:
     return {} if isinstance(node, Concat) else _kept(node, [estimate.distinct for estimate in inputs])
 
 
-def _kept(node: Node, inputs: list[Mapping[str, float]]) -> Mapping[str, float]:
+def _bounds(node: Node, inputs: list[Estimate]) -> Mapping[str, Bounds]:
+    return {} if isinstance(node, Concat) else _kept(node, [estimate.bounds for estimate in inputs])
+
+
+def _kept(node: Node, inputs: list[Mapping[str, Known]]) -> Mapping[str, Known]:
     """What is known of an input's column, for the columns of the result that are these."""
-    known: dict[str, float] = {}
+    known: dict[str, Known] = {}
     for values in reversed(inputs):
         known |= values
     if isinstance(node, Join):

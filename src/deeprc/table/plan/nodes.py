@@ -52,6 +52,7 @@ class Source(Node):
     `portions` gives, as `load` does, this rank's share, in queries of about so many bytes of memory, to be asked for
     as often as one likes; None where `load` is as good.
     `where` gives a source that may leave out rows of which not all of some predicates hold; None where it can't tell.
+    `look` adds to these statistics what all of its files tell, each looked at: for explaining alone.
     `in_words` adds to what the plan says of it, once that is asked for.
     """
 
@@ -64,6 +65,7 @@ class Source(Node):
         default=None, repr=False
     )
     where: Callable[[tuple[pl.Expr, ...]], Source | None] = field(default=lambda _: None, repr=False)
+    look: Callable[[Estimate], Estimate] = field(default=lambda known: known, repr=False)
     in_words: Callable[[], str] = field(default=lambda: "", repr=False)
 
     @cached_property
