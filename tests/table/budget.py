@@ -8,7 +8,7 @@ from typing import Any
 
 import deeprc as rc
 from deeprc import journal
-from deeprc.table.operators import skew
+from deeprc.table.operators import between, skew
 from deeprc.table.spill import execute, memory
 from deeprc.workspace import set_memory_budget
 from tests.table.compare import Launch, Result, run_cases
@@ -18,6 +18,7 @@ from tests.table.compare import Launch, Result, run_cases
 def spilling(room: int, *, heavy_from_rows: int = 100_000) -> Iterator[list[dict[str, Any]]]:
     """Plans have `room` bytes a rank and never fit; gives the exchanges, as they are recorded."""
     usual = memory.LEAST, memory.SMALL, memory.resident_bytes, execute.TIMES_IN_MEMORY, skew.LEAST_ROWS
+    usual_nulls, between.LONG = between.LONG, 2
     events: list[dict[str, Any]] = []
     # As if the process held nothing, and could work in next to nothing.
     memory.LEAST, memory.SMALL, memory.resident_bytes = 0, 0, lambda: 0
@@ -28,6 +29,7 @@ def spilling(room: int, *, heavy_from_rows: int = 100_000) -> Iterator[list[dict
         yield events
     finally:
         memory.LEAST, memory.SMALL, memory.resident_bytes, execute.TIMES_IN_MEMORY, skew.LEAST_ROWS = usual
+        between.LONG = usual_nulls
         set_memory_budget(None)
         journal.set_sink(None)
 

@@ -36,14 +36,14 @@ def _values(key: pl.Expr, side: str) -> list[pl.Expr]:
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two tables of ROWS rows whose keys, 0 to ROWS - 1, are shuffled; the other columns follow from the key."""
+    """Tables of ROWS rows whose keys, 0 to ROWS - 1, are shuffled in two; the other columns follow from the key."""
     folder = tmp_path_factory.mktemp("tables")
-    for side, multiplier in (("left", 2_654_435_761), ("right", 40_503 * 2 + 1)):
+    for side, multiplier in (("left", 2_654_435_761), ("right", 40_503 * 2 + 1), ("ordered", 1)):
         (folder / f"{side}.parquet").mkdir()
         for part in range(4):
             numbers = pl.select(i=pl.int_range(ROWS * part // 4, ROWS * (part + 1) // 4))
             keys = numbers.select(k=(pl.col("i") * multiplier) % ROWS)
-            rows = keys.with_columns(_values(pl.col("k"), side))
+            rows = keys.with_columns(_values(pl.col("k"), "left" if side == "ordered" else side))
             rows.write_parquet(folder / f"{side}.parquet" / f"{part}.parquet", row_group_size=1 << 16)
             if side == "left":
                 rows.write_csv(folder / f"left-{part}.csv")
@@ -70,7 +70,7 @@ def _watched() -> Iterator[Peaks]:
 def _left(comm: rc.Communicator, folder: str, kind: str) -> rc.Table:
     if kind == "csv":
         return rc.scan_csv(f"{folder}/left-*.csv", comm)
-    return rc.scan_parquet(f"{folder}/left.parquet", comm)
+    return rc.scan_parquet(f"{folder}/{'ordered' if kind == 'ordered' else 'left'}.parquet", comm)
 
 
 def _joined(comm: rc.Communicator, folder: str, kind: str) -> tuple[pl.DataFrame, Peaks]:
@@ -81,9 +81,11 @@ def _joined(comm: rc.Communicator, folder: str, kind: str) -> tuple[pl.DataFrame
     return part, [peak for every in comm.all_gather(peaks) for peak in every]
 
 
-def _stored(comm: rc.Communicator, folder: str, work: Callable[[rc.Table], rc.Table], peak_file: str) -> rc.Dataset:
+def _stored(
+    comm: rc.Communicator, folder: str, work: Callable[[rc.Table], rc.Table], peak_file: str, kind: str = "parquet"
+) -> rc.Dataset:
     with _watched() as peaks:
-        kept = work(_left(comm, folder, "parquet")).persist()
+        kept = work(_left(comm, folder, kind)).persist()
     Path(peak_file.format(rank=comm.rank)).write_text(str(peaks[0]))
     return kept
 
@@ -128,6 +130,36 @@ def _best(table: rc.Table) -> rc.Table:
     return table.top_k(ROWS // 3, by="k")
 
 
+def _ranked(table: rc.Table) -> rc.Table:
+    return table.with_columns(pl.col("left0").rank("min").alias("place"))
+
+
+def _beside(table: rc.Table) -> rc.Table:
+    """A median beside rows, smoothed values, and values between others."""
+    return table.with_columns(
+        (pl.col("left0") - pl.col("left0").median()).alias("apart"),
+        pl.col("left1").ewm_mean(alpha=0.01).alias("smooth"),
+        pl.when(pl.col("k") % 3 == 0).then("left2").interpolate().alias("between"),
+    )
+
+
+_AT = pl.from_epoch("k", "s").cast(pl.Datetime("us")).alias("at")
+
+
+def _minutes(table: rc.Table) -> rc.Table:
+    return table.with_columns(_AT).group_by_dynamic("at", every="1m").agg(pl.exclude("at").sum())
+
+
+def _reaching_back(table: rc.Table) -> rc.Table:
+    near = pl.col("left0").rolling_mean_by("at", "1m").alias("near")
+    return table.with_columns(_AT).with_columns(near, pl.col("left1").ewm_mean_by("at", half_life="1m").alias("smooth"))
+
+
+def _nearest(table: rc.Table) -> rc.Table:
+    third = table.filter(pl.col("k") % 3 == 0).rename({f"left{column}": f"right{column}" for column in range(COLUMNS)})
+    return table.join_asof(third, on="k")
+
+
 def _aggregates(table: rc.Table) -> rc.Table:
     every = [pl.col(f"left{column}").mean().alias(f"left{column}") for column in range(COLUMNS)]
     return table.select(*every, pl.col("k").n_unique(), middle=pl.col("k").median(), last=pl.col("k").last())
@@ -155,7 +187,7 @@ def test_sort_and_group_by_of_four_times_the_budget_stay_within_it(
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("work", [_window, _in_order, _groups_in_order, _sampled, _best, _aggregates])
+@pytest.mark.parametrize("work", [_window, _in_order, _groups_in_order, _sampled, _best, _aggregates, _ranked, _beside])
 def test_windows_orders_choices_and_aggregates_of_four_times_the_budget_stay_within_it(
     tables: Path, tmp_path: Path, work: Callable[[rc.Table], rc.Table]
 ) -> None:
@@ -173,4 +205,40 @@ def test_windows_orders_choices_and_aggregates_of_four_times_the_budget_stay_wit
         if work is _best:
             rows, wanted = rows.sort("k"), wanted.sort("k")
         assert_frame_equal(rows, wanted)
+    assert max(peaks) <= 1.25 * BUDGET, [peak / BUDGET for peak in peaks]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("work", [_minutes, _reaching_back, _nearest])
+def test_windows_of_time_and_the_nearest_rows_of_four_times_the_budget_stay_within_it(
+    tables: Path, tmp_path: Path, work: Callable[[rc.Table], rc.Table]
+) -> None:
+    """In order batches meet their neighbours, as in Polars; no rank holds more than 1.25 times its memory."""
+    with rc.Session(cores=2, run_dir=tmp_path) as session:
+        peak_file = f"{tmp_path}/peak-{{rank}}"
+        future = session.submit(_stored, str(tables), work, peak_file, "ordered", ranks=2, comm="mpi", memory=BUDGET)
+        rows = future.result(timeout=300).to_polars()
+    peaks = [int(Path(peak_file.format(rank=rank)).read_text()) for rank in range(2)]
+    assert_frame_equal(rows, work(pl.scan_parquet(tables / "ordered.parquet")).collect())  # type: ignore[arg-type]
+    assert max(peaks) <= 1.25 * BUDGET, [peak / BUDGET for peak in peaks]
+
+
+def _in_folders(comm: rc.Communicator, folder: str, target: str) -> tuple[bool, Peaks]:
+    with _watched() as peaks:
+        table = _left(comm, folder, "parquet").with_columns(part=pl.col("k") % 4)
+        table.write_parquet(target, partition_by="part")
+        same = table.equals(_left(comm, folder, "parquet").with_columns(part=pl.col("k") % 4))
+    return same, [peak for every in comm.all_gather(peaks) for peak in every]
+
+
+@pytest.mark.timeout(400)
+def test_writing_into_folders_and_comparing_four_times_the_budget_stay_within_it(tables: Path, tmp_path: Path) -> None:
+    """Each folder has its rows, a table equals itself, and no rank holds more than 1.25 times its memory."""
+    target = str(tmp_path / "rows")
+    with rc.Session(cores=2, run_dir=tmp_path / "run") as session:
+        future = session.submit(_in_folders, str(tables), target, ranks=2, comm="mpi", memory=BUDGET)
+        same, peaks = future.result(timeout=300)
+    written = pl.scan_parquet(target, hive_partitioning=True).group_by("part").agg(pl.len(), (pl.col("k") % 4).max())
+    assert written.sort("part").collect().rows() == [(part, ROWS // 4, part) for part in range(4)]
+    assert same
     assert max(peaks) <= 1.25 * BUDGET, [peak / BUDGET for peak in peaks]

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Literal, Self, get_args
 
 import polars as pl
 
 from deeprc.errors import SpecError, valid_values
+from deeprc.table.exchange.exchange import together
 from deeprc.table.methods.aggregates import Aggregates
 from deeprc.table.methods.planned import PlannedT, of_one_communicator
 from deeprc.table.operators.rows import aligned
 from deeprc.table.plan import nodes as plan
 from deeprc.table.plan import row_nodes
 from deeprc.table.schema import as_data_error
-from deeprc.table.stage import Execution, Stage
+from deeprc.table.spill.stored import on_disk
+from deeprc.table.stage import Execution, Stage, compute
 from deeprc.workspace import memory_budget
 
 How = Literal["vertical", "vertical_relaxed", "diagonal", "diagonal_relaxed", "horizontal"]
 _HOWS = get_args(How)
-_SIDE, _FIRST, _LAST, _NUMBER = "__side__", "__first__", "__last__", "__number__"
+_SIDE, _FIRST, _LAST = "__side__", "__first__", "__last__"
 
 
 class Sets(Aggregates):
@@ -62,9 +65,7 @@ class Sets(Aggregates):
             if any(self.comm.all_gather(nulls)):
                 return False
         if ordered and self.columns and memory_budget() is not None:
-            # Rows with their numbers can be compared in any order, which works in buckets.
-            mine, theirs = (table.with_row_index(_NUMBER) for table in (self, other))
-            return mine.equals(theirs, ordered=False)
+            return self._equals_in_batches(other)
         run = Execution(self.comm, lambda node, run: Stage(pl.LazyFrame()))
         if ordered or not self.columns:
             own, others = (run.measure(table._part("comparing").lazy(), table.node) for table in (self, other))
@@ -77,6 +78,26 @@ class Sets(Aggregates):
         differ = counts.filter(pl.col(_FIRST) != pl.col(_LAST)).select(_FIRST)._part("comparing").height
         return not any(self.comm.all_gather(differ))
 
+    def _equals_in_batches(self, other: Self) -> bool:
+        """Both tables on disk, and the other's rows moved to the ranks that have this one's of the same numbers."""
+        with ExitStack() as stack:
+
+            def stored(table: Self) -> tuple[pl.LazyFrame, list[int]]:
+                rows = stack.enter_context(table._opened("comparing"))
+                batches = iter([rows]) if isinstance(rows, pl.DataFrame) else rows
+                frame = stack.enter_context(on_disk(batches, table.schema, self.comm))
+                return frame, self.comm.all_gather(compute(frame.select(pl.len())).item())
+
+            (mine, sizes), (theirs, heights) = stored(self), stored(other)
+            if sum(sizes) != sum(heights):
+                return False
+            source = plan.Source("ROWS TO COMPARE", other.schema, lambda _: theirs)
+            moved = type(self)(row_nodes.Repartition(source, tuple(sizes)), self.comm)
+            rows = stack.enter_context(moved._opened("comparing"))
+            batches = iter([rows]) if isinstance(rows, pl.DataFrame) else rows
+            same, _ = together(self.comm, "comparing", lambda: _all_equal(mine, batches), lambda found: found)
+            return all(self.comm.all_gather(same))
+
     def _sides(self, other: Self, *aggs: pl.Expr) -> Self:
         """The distinct rows of both tables, and for each the first and the last side that has it."""
         if not self.columns:
@@ -86,6 +107,16 @@ class Sets(Aggregates):
         ]
         halves = aggs or (pl.col(_SIDE).min().alias(_FIRST), pl.col(_SIDE).max().alias(_LAST))
         return marked[0].union_all(marked[1]).group_by(*self.columns).agg(*halves)
+
+
+def _all_equal(rows: pl.LazyFrame, batches: Iterator[pl.DataFrame]) -> bool:
+    """Whether the batches, of as many rows together, are these rows."""
+    start = 0
+    for batch in batches:
+        if not compute(rows.slice(start, batch.height)).equals(batch):
+            return False
+        start += batch.height
+    return True
 
 
 def concat(

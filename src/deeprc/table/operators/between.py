@@ -14,19 +14,22 @@ from deeprc.table.exchange.exchange import concat, replicate, together
 from deeprc.table.operators.shuffle import ROW_NUMBER, numbered
 from deeprc.table.operators.times import sorted_ends
 from deeprc.table.operators.whole import computed
-from deeprc.table.plan.expressions import from_tree, tree
+from deeprc.table.plan.expressions import dtype_of, from_tree, tree
 from deeprc.table.plan.window_nodes import Interpolated
 from deeprc.table.stage import Execution, Stage, compute
 
+# So many nulls between a part and the values next to it are not made rows of, where that can be helped.
+LONG = 1 << 16
 _PART = "__part__"
 
 
 @dataclass(frozen=True)
 class Interpolation:
-    """One expression: of values by place, or by another column."""
+    """One expression: of values by place, or by another column; `by_number` says it by the numbers of the rows."""
 
     inputs: tuple[pl.Expr, ...]
     line: pl.Expr
+    by_number: pl.Expr | None
 
     def own(self, rows: pl.DataFrame) -> pl.DataFrame:
         """What is read of rows that have numbers."""
@@ -42,21 +45,28 @@ class Interpolation:
         """The values of a part, given the ends of all."""
         before = ends.filter(pl.col(_PART) < part).tail(1).drop(_PART)
         after = ends.filter(pl.col(_PART) > part).head(1).drop(_PART)
-        lead, trail = [before], [after]
+        lead, trail, line = [before], [after], self.line
         if len(self.inputs) == 1 and own.height:  # By place: the rows between count, and are nulls.
-            start, end = own[ROW_NUMBER][0], own[ROW_NUMBER][-1]
-            lead += [own.clear(start - place - 1) for place in before[ROW_NUMBER]]
-            trail = [*(own.clear(place - end - 1) for place in after[ROW_NUMBER]), after]
-        near = concat([*lead, own, *trail]).lazy().select(self.line)
+            gaps = [own[ROW_NUMBER][0] - place - 1 for place in before[ROW_NUMBER]]
+            gaps_after = [place - own[ROW_NUMBER][-1] - 1 for place in after[ROW_NUMBER]]
+            if sum(gaps + gaps_after) > LONG and self.by_number is not None:
+                line = self.by_number
+            else:
+                lead, trail = [before, *map(own.clear, gaps)], [*map(own.clear, gaps_after), after]
+        near = concat([*lead, own, *trail]).lazy().select(line)
         return compute(near.slice(sum(part.height for part in lead), own.height)).to_series()
 
 
-def interpolation(expression: pl.Expr) -> Interpolation:
-    """How the column of an `Interpolated` is found."""
-    function = tree(expression)["Alias"][0]["Function"]
+def interpolation(expression: pl.Expr, node: Interpolated) -> Interpolation:
+    """How a column of the node is found."""
+    function, name = tree(expression)["Alias"][0]["Function"], expression.meta.output_name()
     inputs = tuple(from_tree(child).alias(f"__input{index}") for index, child in enumerate(function["input"]))
     line = from_tree({"Function": {**function, "input": [{"Column": f"__input{i}"} for i in range(len(inputs))]}})
-    return Interpolation(inputs, line.alias(expression.meta.output_name()))
+    by_number = None
+    dtype = dtype_of(function["input"][0], node.input.schema)
+    if function["function"] == {"Interpolate": "Linear"} and dtype.is_numeric() and not dtype.is_decimal():
+        by_number = pl.col("__input0").cast(pl.Float64).interpolate_by(ROW_NUMBER).cast(node.schema[name]).alias(name)
+    return Interpolation(inputs, line.alias(name), by_number)
 
 
 def run_interpolated(node: Interpolated, run: Execution) -> Stage:
@@ -72,7 +82,7 @@ def run_interpolated(node: Interpolated, run: Execution) -> Stage:
 def _interpolated(
     expression: pl.Expr, rows: pl.DataFrame, heights: Sequence[int], node: Interpolated, run: Execution
 ) -> pl.Series:
-    how, doing = interpolation(expression), f"computing {node.label()}"
+    how, doing = interpolation(expression, node), f"computing {node.label()}"
     own, _ = together(run.comm, doing, lambda: how.own(rows), len)
     if len(how.inputs) == 2 and sorted_ends(own["__input1"], node, run) is None:
         return computed(rows, [expression], heights, node, run)[expression.meta.output_name()]

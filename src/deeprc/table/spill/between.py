@@ -19,7 +19,7 @@ from deeprc.table.spill.windows import around
 def interpolated(node: Interpolated, run: Spilling) -> Pieces:
     """Two rows of each batch go to all ranks. By a column that is not sorted rank 0 computes."""
     rows = run.numbered(run.pieces(node.input), node.label())
-    lines = [interpolation(expression) for expression in node.exprs]
+    lines = [interpolation(expression, node) for expression in node.exprs]
     for line in lines:
         if len(line.inputs) == 2 and not _by(line, rows, node, run):
             return around(node, rows, run)
