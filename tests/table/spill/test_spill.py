@@ -38,7 +38,13 @@ IN_ORDER = (
     *("asof_backward_None_all", "asof_forward_3_all", "asof_nearest_None_all", "around_interpolate", "share_nearest"),
     *("around_interpolate_by", "around_ewm_True_True", "around_ewm_False_False", "share_ewm_True_False_False"),
     *("share_ewm_False_True_True", "share_ewm_by", "share_ewm_by_unsorted", "times_by", "times_by_integer"),
-    *("times_by_unsorted", "times_dynamic_both_zoned", "times_dynamic_weeks_naive", "times_dynamic_offset_zoned"),
+    *(
+        "concat_horizontal",
+        "times_by_unsorted",
+        "times_dynamic_both_zoned",
+        "times_dynamic_weeks_naive",
+        "times_dynamic_offset_zoned",
+    ),
     *("times_rolling_3h_1h_both_zoned", "times_rolling_1d_-3d_none_naive", "times_rolling_integer"),
 )
 assert {*ALL, *IN_ORDER} <= set(CASES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from deeprc.errors import DataError
@@ -20,10 +22,7 @@ def run_beside(node: Beside, run: Execution) -> Stage:
     measured = [run.measure(run.stage(table).frame, node) for table in node.tables]
     heights = [[rows for rows, _ in facts] for _, facts in measured]
     totals = [sum(rows) for rows in heights]
-    most = next((total for total in totals if total != 1), 1)
-    if any(total != most and not (node.broadcast and total == 1) for total in totals):
-        said = (f"{total} of {table.schema.names()}" for total, table in zip(totals, node.tables, strict=True))
-        raise DataError(f"columns side by side have to have as many rows each, not {', '.join(said)}")
+    most = common_rows(node, totals)
     sizes = heights[totals.index(most)]
     columns: list[pl.Series] = []
     for (part, _), rows, total in zip(measured, heights, totals, strict=True):
@@ -33,3 +32,16 @@ def run_beside(node: Beside, run: Execution) -> Stage:
         else:
             columns += aligned(part, rows, sizes, run, node.label()).get_columns()
     return Stage(pl.DataFrame(columns).lazy())
+
+
+def common_rows(node: Beside, totals: Sequence[int]) -> int:
+    """How many rows the result has, of tables of so many.
+
+    Raises:
+        DataError: they differ.
+    """
+    most = next((total for total in totals if total != 1), 1)
+    if any(total != most and not (node.broadcast and total == 1) for total in totals):
+        said = (f"{total} of {table.schema.names()}" for total, table in zip(totals, node.tables, strict=True))
+        raise DataError(f"columns side by side have to have as many rows each, not {', '.join(said)}")
+    return most

@@ -21,6 +21,7 @@ from deeprc.table.plan.expressions import is_scalar
 from deeprc.table.plan.nodes import GroupBy, Head, Join, Node, Select, Sort, Source, Step, Unique
 from deeprc.table.plan.placement import after_step
 from deeprc.table.plan.row_nodes import (
+    Beside,
     Concat,
     JoinAsof,
     Keyed,
@@ -49,6 +50,7 @@ from deeprc.table.plan.window_nodes import (
     WeightedSpread,
 )
 from deeprc.table.spill import aggregate, folded, groups, memory, nearest, order, ordered, rows, times, windows
+from deeprc.table.spill.beside import side_by_side
 from deeprc.table.spill.between import interpolated
 from deeprc.table.spill.context import Spilling, StoredSource
 from deeprc.table.spill.join import join
@@ -160,6 +162,7 @@ _IN_BUCKETS: dict[type[Node], tuple[Callable[[Any, Spilling], Pieces], Callable[
     Slice: (rows.slice_rows, lambda node: True),
     RowIndex: (rows.row_index, lambda node: True),
     Concat: (rows.concat, lambda node: True),
+    Beside: (side_by_side, lambda node: True),
     Repartition: (rows.repartition, lambda node: True),
     ByKey: (windows.by_key, lambda node: True),
     TopK: (ordered.top_k, ordered.ranks_locally),

@@ -68,7 +68,7 @@ def concat(node: Concat, run: Spilling) -> Pieces:
     moved = []
     for index, (kept, facts) in enumerate(parts):
         before = sum(totals[:index]) + sum(rows for rows, _ in facts[: run.comm.rank])
-        moved.append(_to_positions(kept, before, sizes, node.label(), run))
+        moved.append(to_positions(kept, before, sizes, node.label(), run))
     return Pieces(node.schema, lambda: (frame for part in moved for frame in part.frames()), again=True)
 
 
@@ -79,10 +79,10 @@ def repartition(node: Repartition, run: Spilling) -> Pieces:
     sizes = node.sizes or even_counts(sum(heights), run.comm.size)
     if sum(sizes) != sum(heights):
         raise DataError(f"repartition to {list(sizes)}: these are {sum(sizes)} rows, the table has {sum(heights)}")
-    return _to_positions(kept, sum(heights[: run.comm.rank]), sizes, node.label(), run)
+    return to_positions(kept, sum(heights[: run.comm.rank]), sizes, node.label(), run)
 
 
-def _to_positions(kept: Kept, before: int, sizes: Sequence[int], operator: str, run: Spilling) -> Pieces:
+def to_positions(kept: Kept, before: int, sizes: Sequence[int], operator: str, run: Spilling) -> Pieces:
     """Rank i gets the `sizes[i]` rows that follow those of the ranks before; this one's begin at number `before`."""
     edges = list(accumulate(sizes, initial=0))
     first = before
