@@ -64,7 +64,8 @@ class StuckWatch:
     def returned_elsewhere(self, gang: Gang, entered: int) -> None:
         """Note that ranks on another node have returned."""
         wait = self._waits.setdefault(gang.order.key, _Wait())
-        wait.fewest_elsewhere = min(entered, entered if wait.fewest_elsewhere is None else wait.fewest_elsewhere)
+        before = wait.fewest_elsewhere
+        wait.fewest_elsewhere = entered if before is None else min(entered, before)
 
     def _look_at(self, gang: Gang, wait: _Wait) -> None:
         progress = {gang.rank_of(rank): rank.page.progress(rank.pid) for rank in gang.ranks}

@@ -45,14 +45,15 @@ def _locked(folder: Path) -> int | None:
     """A descriptor of a folder that `remove_abandoned` leaves alone; None if it has just been removed."""
     try:
         descriptor = _open(folder)
-        if os.fstat(descriptor).st_uid != os.getuid():
-            raise PermissionError(f"{folder} belongs to another user")
-        # Where folders cannot be locked nothing is taken for abandoned either.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        is_there = os.fstat(descriptor).st_nlink > 0
     except FileNotFoundError:
         return None
+    if os.fstat(descriptor).st_uid != os.getuid():
+        os.close(descriptor)
+        raise PermissionError(f"{folder} belongs to another user")
+    # Where folders cannot be locked nothing is taken for abandoned either.
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    is_there = os.fstat(descriptor).st_nlink > 0
     if not is_there:
         os.close(descriptor)
     return descriptor if is_there else None

@@ -256,25 +256,25 @@ def _numbers(path: Path, frame: pl.DataFrame, names: Sequence[str], form: Format
         DataError: neither a number nor marked as missing (file, row and column named).
     """
     for name in names:
-        number = _number(name, form)
+        number = _number(name)
         wrong = ~_is_missing(name, form) & (number.is_null() | ~number.is_finite())
         refuse_rows(path, frame, wrong, f"{name} is neither a number nor one of missing={list(form.missing)}", name)
-    return frame.with_columns(pl.when(~_is_missing(name, form)).then(_number(name, form)).alias(name) for name in names)
+    return frame.with_columns(pl.when(~_is_missing(name, form)).then(_number(name)).alias(name) for name in names)
 
 
-def _number(name: str, form: Format) -> pl.Expr:
+def _number(name: str) -> pl.Expr:
     return pl.col(name).cast(pl.Float64, strict=False)
 
 
 def _is_missing(name: str, form: Format) -> pl.Expr:
     texts = [value for value in form.missing if isinstance(value, str)]
     numbers = [float(value) for value in form.missing if not isinstance(value, str)]
-    return pl.col(name).is_in(texts) | _number(name, form).is_in(numbers).fill_null(False)
+    return pl.col(name).is_in(texts) | _number(name).is_in(numbers).fill_null(False)
 
 
 def _all_numbers(values: pl.Series, form: Format) -> bool:
     name = values.name
-    return bool(values.to_frame().select((_is_missing(name, form) | _number(name, form).is_not_null()).all()).item())
+    return bool(values.to_frame().select((_is_missing(name, form) | _number(name).is_not_null()).all()).item())
 
 
 def _check_distinct(reports: Sequence[CleaningReport]) -> None:
