@@ -19,6 +19,7 @@ import zmq
 import zmq.utils.z85
 
 import deeprc as rc
+from deeprc.journal import new_run_directory
 from deeprc.runtime.link.local_door import enter
 from deeprc.runtime.link.messages import GangFinished
 from deeprc.runtime.link.wire import packed_frame, read_connection
@@ -253,3 +254,14 @@ def test_importing_the_runtime_opens_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == ["1", "0"], done.stderr
+
+
+def test_no_other_user_may_put_a_run_in_the_place_of_another(tmp_path: Path) -> None:
+    """Whatever the umask, only its owner can write to the folder of the runs, and nobody else enter a run."""
+    before = os.umask(0)
+    try:
+        run = new_run_directory(tmp_path / "deeprc-runs")
+    finally:
+        os.umask(before)
+    assert run.parent.stat().st_mode & 0o777 == 0o755
+    assert run.stat().st_mode & 0o777 == 0o700

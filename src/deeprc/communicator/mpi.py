@@ -124,7 +124,7 @@ def connect(rendezvous: Rendezvous) -> MpiCommunicator:
     """Duplicate the world of this gang for one task.
 
     Raises:
-        MissingDependencyError: mpi4py is not installed.
+        MissingDependencyError: mpi4py is not installed, or finds no MPI library.
         MpiWorldError: the ranks were not started as one MPI world of the task's size.
     """
     # Not for each task of a warm rank.
@@ -133,8 +133,12 @@ def connect(rendezvous: Rendezvous) -> MpiCommunicator:
     try:
         # This is MPI_Init. No rank gets past the duplicates below before all have come out of it.
         from mpi4py import MPI
-    except ImportError as error:
-        raise MissingDependencyError("comm='mpi' needs mpi4py and an MPI library: pip install 'deeprc[mpi]'") from error
+    except (ImportError, RuntimeError) as error:
+        # mpi4py tells of a library that it cannot load in a RuntimeError of many lines.
+        found = str(error).partition("\n")[0]
+        raise MissingDependencyError(
+            f"comm='mpi' needs mpi4py and an MPI library ({found}): pip install 'deeprc[mpi]', or see `deeprc doctor`"
+        ) from None
     joined(True)
     world = MPI.COMM_WORLD
     if world.Get_size() != rendezvous.size or world.Get_rank() != rendezvous.rank:

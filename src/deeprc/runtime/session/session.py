@@ -15,6 +15,7 @@ import zmq
 
 from deeprc.errors import DeepRCError, JournalError, ResourceError, SessionClosedError, SpecError
 from deeprc.journal import JournalWriter, new_run_directory, read_run, write_json
+from deeprc.journal.directories import make_root
 from deeprc.journal.durations import remembered_durations
 from deeprc.journal.environment import describe_environment
 from deeprc.runtime.driver.driver import Driver
@@ -305,7 +306,8 @@ def _earlier_run(resume: str | Path | None) -> Path | None:
 def _prepared_directory(run_dir: str | Path | None) -> Path:
     try:
         directory = new_run_directory() if run_dir is None else Path(run_dir).absolute()
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_root(directory.parent)
+        directory.mkdir(exist_ok=True, mode=0o700)
         if (directory / "events.jsonl").exists():
             raise SpecError(f"{directory} already holds a run; give run_dir a new directory, or leave it out")
         directory.chmod(0o700)
