@@ -236,7 +236,7 @@ def _distributed(comm: rc.Communicator, plan: list[str], seed: int, rows: int, k
 
 
 @pytest.mark.parametrize(
-    ("backend", "size", "examples"), [("gloo", 2, 40), ("gloo", 3, 40), ("gloo", 4, 30), ("mpi", 2, 20)]
+    ("backend", "size", "examples"), [("gloo", 2, 25), ("gloo", 3, 25), ("gloo", 4, 20), ("mpi", 2, 12)]
 )
 def test_random_plans(backend: str, size: int, examples: int) -> None:
     """The counterexample, if there is one, is a list of operator names and the numbers that make the tables."""
