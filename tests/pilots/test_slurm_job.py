@@ -188,6 +188,23 @@ def test_a_job_outlives_the_terminal_that_follows_it(folder: Path, cluster: Slur
     for run in ("kept", "other"):
         wait_until(lambda run=run: happened(folder / run, "run.finished"), 120)
         assert read_run(folder / run).events[-1]["status"] == "succeeded"
+    followed = deeprc("follow", "other")
+    assert followed.returncode == 0 and "b     succeeded" in followed.stdout, followed.stdout + followed.stderr
+
+
+def test_a_detached_run_is_followed_and_left_again(folder: Path, cluster: SlurmCluster) -> None:
+    """By the last of the runs; Ctrl-C leaves its job in the queue; a run that was not submitted is refused."""
+    assert deeprc("run", "long.yaml", *ON_SLURM, "--detach", "--sbatch-option", "begin=now+1hour").returncode == 0
+    (job,) = cluster.jobs()
+    follower = started("follow")
+    assert follower.stdout is not None and f"Job {job}: PENDING" in follower.stdout.readline()
+    os.killpg(follower.pid, signal.SIGINT)
+    output, _ = follower.communicate(timeout=60)
+    assert follower.returncode == 0 and f"Job {job} goes on" in output, output
+    assert cluster.jobs() == [job]
+    cluster.command("scancel", job)
+    refused = deeprc("follow", "nothing")
+    assert refused.returncode != 0 and "no run 'nothing' with a job of Slurm" in refused.stderr
 
 
 def test_options_of_the_file_and_of_the_command_line_add_up(folder: Path, cluster: SlurmCluster) -> None:

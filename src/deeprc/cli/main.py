@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import deeprc
-from deeprc.cli import demo, doctor, history, manifest, remove, report, run
+from deeprc.cli import demo, doctor, follow, history, manifest, remove, report, run
 from deeprc.cli.bench import commands as bench
 from deeprc.errors import DeepRCError, SpecError
 
@@ -72,6 +72,7 @@ def _options(
 
 app.command()(demo.demo)
 app.command()(run.run)
+app.command()(follow.follow)
 app.command()(history.history)
 app.command()(remove.remove)
 app.command()(report.report)

@@ -120,11 +120,20 @@ def submit(
     job, directory = slurm_job.submit(pipeline, run_directory, out, resume=resume)
     console = console_for_results()
     console.print(f"Job {job} submitted; its run: {directory}", soft_wrap=True, highlight=False)
-    return 0 if detach else follow(job, directory, out, console)
+    if detach:
+        _tell_how_to_follow(job, directory, console)
+        return 0
+    return follow(job, directory, out, console)
 
 
-def follow(job: str, run_directory: Path, out: Path | None, console: Console) -> int:
+def _tell_how_to_follow(job: str, directory: Path, console: Console) -> None:
+    console.print(f"Follow it: deeprc follow {directory}\nEnd it:    scancel {job}", soft_wrap=True, highlight=False)
+
+
+def follow(job: str, run_directory: Path, out: Path | None, console: Console, *, cancels: bool = True) -> int:
     """Show the job's states and its run's progress until it has ended; returns the exit code of the run.
+
+    At Ctrl-C the job is cancelled, or, without `cancels`, left to itself.
 
     Raises:
         KeyboardInterrupt: the job has been cancelled.
@@ -140,6 +149,10 @@ def follow(job: str, run_directory: Path, out: Path | None, console: Console) ->
         with view_for(console, progress) as view:
             ended = _shown(slurm_job.follow(job, run_directory), job, view, console)
     except KeyboardInterrupt:
+        if not cancels:
+            console.print(f"Job {job} goes on.", highlight=False)
+            _tell_how_to_follow(job, run_directory, console)
+            return 0
         console.print(f"Cancelling job {job}; Ctrl-C again leaves it to itself.", highlight=False)
         slurm_job.cancel(job)
         for _ in slurm_job.follow(job, run_directory):
