@@ -14,7 +14,7 @@ def test_the_allocator_has_an_arena_a_thread(monkeypatch: pytest.MonkeyPatch) ->
     profile = Profile("tables", 3)
     monkeypatch.setenv("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:1000")
     settings = rank_environment(profile, {})["_RJEM_MALLOC_CONF"].split(",")
-    assert settings[-3:] == ["narenas:3", "muzzy_decay_ms:0", "oversize_threshold:0"]
+    assert settings[-3:] == ["narenas:3", "muzzy_decay_ms:0", "oversize_threshold:33554432"]
 
 
 def test_settings_of_the_user_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ _PLACE_VARIABLES = (
     "OMPI_MCA_orte_local_tmpdir_base",
 )
 _ALLOCATOR = "_RJEM_MALLOC_CONF"
+_KEPT_BELOW_BYTES = 32 << 20
 
 
 def node_environment(network: Mapping[str, str], shared_memory: Path) -> dict[str, str]:
@@ -59,12 +60,15 @@ def _allocator_settings(threads: int, given: str) -> str:
 
     The threads that do so in the background do not outlive a fork. Without them an arena gives back only while it
     is used: so no more arenas than threads (else four a core of the machine), and pages at once, not in two steps.
-    Memory of 8 MiB and more would be given back the moment it is freed, and the next column of that size be faulted in
-    and zeroed anew, which takes as long as a join of it: such memory stays for ten seconds, as smaller does.
+    Memory of 8 MiB and more would be given back the moment it is freed, and what the next round of an exchange receives
+    be faulted in and zeroed anew: so that is done from 32 MiB on. Larger columns, kept too, would be cut up for small
+    ones, and given back by halves: what is left of a huge page is faulted in 4 KiB at a time.
     """
     if "narenas:" in given:
         return given
-    return ",".join(filter(None, (given, f"narenas:{threads}", "muzzy_decay_ms:0", "oversize_threshold:0")))
+    return ",".join(
+        filter(None, (given, f"narenas:{threads}", "muzzy_decay_ms:0", f"oversize_threshold:{_KEPT_BELOW_BYTES}"))
+    )
 
 
 class ZygoteProcess:
