@@ -173,7 +173,7 @@ def test_when_the_driver_is_killed_radical_pilot_goes_and_cleans_up(run: Path) -
         "session.submit(abs, -1)\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(run)], timeout=150, check=False)
+    done = subprocess.run([sys.executable, "-c", script, str(run)], timeout=250, check=False)
     assert done.returncode == -signal.SIGKILL
     assert processes_in(run)
     # As long as RADICAL-Pilot may take to close, then what it takes to end it.
