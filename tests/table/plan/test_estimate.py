@@ -29,6 +29,7 @@ PLANS: dict[str, Any] = {
     "days": lambda t, s: t.filter(day.is_between(dt.date(2020, 1, 11), dt.date(2020, 1, 20))),
     "one of": lambda t, s: t.filter(station == 3),
     "three of": lambda t, s: t.filter(station.is_in([1, 2, 3]), x > 25),
+    "one day": lambda t, s: t.filter(day == dt.date(2020, 3, 1)),
     "outside": lambda t, s: t.filter(number > 10**6),
     "nulls": lambda t, s: t.filter(x.is_null()),
     "no nulls": lambda t, s: t.filter(x.is_not_null() & x.is_not_nan()),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -69,7 +70,8 @@ def bounds_of_groups(groups: pl.DataFrame, columns: Mapping[str, pl.DataType]) -
         total = None if counts.null_count() else float(sum(counts.to_list()))
         bounds = bounds_of(low, high, total, float(sum(groups[ROWS].to_list())))
         if bounds is not None:
-            found[name] = bounds
+            in_order = groups.height > 1 and bool((low.drop_nulls().shift(-1) >= high.drop_nulls()).all())
+            found[name] = replace(bounds, sorted_by=in_order)
     return found
 
 

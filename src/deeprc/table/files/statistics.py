@@ -35,13 +35,14 @@ _NUMBER, _NESTED = 8, 32
 class Bounds:
     """Between which numbers a column's values lie, and which part of them are nulls, if that is known.
 
-    Of times these are the numbers that stand for them.
+    Of times these are the numbers that stand for them. `sorted_by` says that row groups are in the order of the column.
     """
 
     least: float
     largest: float
     nulls: float | None
     dtype: pl.DataType
+    sorted_by: bool = False
 
 
 @dataclass(frozen=True)
@@ -235,6 +236,22 @@ def _distinct_of_parts(parts: Sequence[Estimate]) -> Mapping[str, float]:
         repeats = any(distinct < 0.5 * rows for rows, distinct in counts)
         result[name] = max(distinct for _, distinct in counts) if repeats else sum(distinct for _, distinct in counts)
     return result
+
+
+def distinct_within(known: Estimate) -> Mapping[str, float]:
+    """How many values differ, now that bounds are known: of whole numbers no more than lie between two bounds.
+
+    Where a file is sorted by a column, its first rows have been seen, and later ones have other values.
+    """
+    found = dict(known.distinct)
+    for name, bounds in known.bounds.items():
+        if name not in found:
+            continue
+        if bounds.sorted_by:
+            found[name] = min(known.rows, found[name] * max(1.0, known.rows / _SAMPLE_ROWS))
+        if bounds.dtype.is_integer() or bounds.dtype == pl.Date:
+            found[name] = min(found[name], bounds.largest - bounds.least + 1)
+    return found
 
 
 def of_bytes(row_bytes: float, schema: Mapping[str, pl.DataType]) -> Mapping[str, float]:

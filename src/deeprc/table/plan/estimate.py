@@ -25,7 +25,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from deeprc.table.files.statistics import Bounds, Estimate, widths
+from deeprc.table.files.statistics import Bounds, Estimate, distinct_within, widths
 from deeprc.table.plan.expressions import is_scalar, plain_column
 from deeprc.table.plan.nodes import (
     Filter,
@@ -166,13 +166,7 @@ def _of_source(node: Source, *, look: bool) -> Estimate | None:
         return None
     sizes = {**widths(node.schema), **{name: found.widths[name] for name in node.schema if name in found.widths}}
     known = node.look(found) if look else found
-    return replace(known, widths=sizes, distinct=_within(known.bounds, known.distinct))
-
-
-def _within(bounds: Mapping[str, Bounds], distinct: Mapping[str, float]) -> Mapping[str, float]:
-    """Of whole numbers between two bounds no more differ than there are."""
-    most = {name: each.largest - each.least + 1 for name, each in bounds.items() if each.dtype.is_integer()}
-    return {name: min(count, most.get(name, count)) for name, count in distinct.items()}
+    return replace(known, widths=sizes, distinct=distinct_within(known))
 
 
 def _columns(node: Node, inputs: list[Estimate]) -> Mapping[str, float]:
