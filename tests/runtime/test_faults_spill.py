@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -36,6 +37,30 @@ def _spill_and_wait(comm: rc.Communicator, note: str) -> None:
     # What `map_batches` reads is in files that have names.
     with spilling(64 << 20):
         rc.from_polars(numbers, comm).sort("k", descending=True).map_batches(stay, schema={"k": pl.Int64}).persist()
+
+
+def _places(comm: rc.Communicator, note: str) -> None:
+    with spilling(64 << 20):
+        rc.from_polars(pl.DataFrame({"k": range(ROWS)}), comm).with_columns(pl.col("k").rank().alias("place")).persist()
+
+
+def _means(comm: rc.Communicator, note: str) -> None:
+    means = pl.col("k").cast(pl.Float64).ewm_mean(alpha=0.5).alias("mean")
+    with spilling(64 << 20):
+        rc.from_polars(pl.DataFrame({"k": range(ROWS)}), comm).with_columns(means).persist()
+
+
+def _nearest(comm: rc.Communicator, note: str) -> None:
+    numbers = pl.DataFrame({"k": range(ROWS)}).slice(ROWS // 2 * comm.rank, ROWS // 2)
+    with spilling(64 << 20):
+        table = rc.from_polars(numbers, comm)
+        table.join_asof(table.select("k", other="k"), on="k").persist()
+
+
+def _folders(comm: rc.Communicator, note: str) -> None:
+    with spilling(64 << 20):
+        table = rc.from_polars(pl.DataFrame({"k": range(ROWS)}), comm).with_columns(part=pl.col("k") % 3)
+        table.write_parquet(f"{note}-rows", partition_by="part")
 
 
 def _pids(note: Path) -> list[int]:
@@ -123,10 +148,11 @@ def new_spill_folder_name(folder: Path) -> str:
 
 
 @pytest.mark.slow
-def test_a_full_scratch_disk_ends_all_ranks_and_says_where(tmp_path: Path) -> None:
+@pytest.mark.parametrize("work", [_spill_and_wait, _places, _means, _nearest, _folders])
+def test_a_full_scratch_disk_ends_all_ranks_and_says_where(tmp_path: Path, work: Callable[..., None]) -> None:
     """The error names the folder and what to do, also where what is spilled has a name; nothing is left in it."""
     with faults.tmpfs(tmp_path / "run" / "scratch", "2m"), rc.Session(cores=2, run_dir=tmp_path / "run") as session:
-        future = session.submit(_spill_and_wait, str(tmp_path / "note"), ranks=2, comm="mpi")
+        future = session.submit(work, str(tmp_path / "note"), ranks=2, comm="mpi")
         message = str(future.exception(timeout=60))
         scratch = scratch_of(session.run_directory)
         assert f"scratch folder {scratch}" in message and "No space left on device" in message
