@@ -53,10 +53,6 @@ class Future(concurrent.futures.Future[Any]):
             return self.__dict__.setdefault(name, [])
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def is_of(self, cancel: Callable[[str], None]) -> bool:
-        """Whether it was made by who ends tasks by `cancel`: names of tasks are unique in one session only."""
-        return self._request_cancel == cancel
-
     def cancel(self) -> bool:
         """End the task, waiting or running; its dependents are cancelled with it.
 
@@ -140,6 +136,11 @@ class Future(concurrent.futures.Future[Any]):
             )
         needs[self] = None
         return result_of, (self.task,)
+
+
+def is_made_by(future: Future, cancel: Callable[[str], None]) -> bool:
+    """Whether a future is of the session that ends tasks by `cancel`: names of tasks are unique in one session only."""
+    return future._request_cancel == cancel
 
 
 @contextmanager

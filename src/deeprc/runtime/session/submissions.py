@@ -11,7 +11,7 @@ from typing import Any
 from deeprc.errors import SpecError
 from deeprc.journal.fingerprints import files_below, files_in, fingerprint_inputs
 from deeprc.runtime.driver.driver import Driver
-from deeprc.runtime.driver.future import Future
+from deeprc.runtime.driver.future import Future, is_made_by
 from deeprc.runtime.driver.scheduler import Demand
 from deeprc.runtime.driver.tasks import Task
 from deeprc.runtime.session.backend import backend_for
@@ -135,7 +135,7 @@ class Submissions:
     def _refuse_others(self, needs: tuple[Future, ...]) -> None:
         """Refuse futures of other sessions, whose tasks may have the names of this one's."""
         for need in needs:
-            if not need.is_of(self._cancel):
+            if not is_made_by(need, self._cancel):
                 raise SpecError(
                     f"the future of task {need.task!r} is another session's, which this one cannot wait for; "
                     "pass its result() instead"
