@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+from polars import selectors as cs
 
 from tests.table.cases import Case, _ordered
 
@@ -197,4 +198,127 @@ NEARBY = {
         lambda t, o: t.select(pl.col(name).interpolate("nearest") for name in ("k", "i", "f", "d"))
     ),
 }
-SHARE_CASES: dict[str, Case] = {**MOMENTS, **PLACES, **QUANTILES, **WEIGHTED, **OTHER_ROWS, **NEARBY}
+_LOW_LABELS = ["low", "middle", "high"]
+SIDE_BY_SIDE = {
+    "beside_sorted": _ordered(lambda t, o: t.select(i.sort(), k.sort(descending=True), "g", a=k.reverse())),
+    "beside_all": _ordered(lambda t, o: t.select(pl.col("k", "g", "d", "x", "l").sort())),
+    "beside_unique": _ordered(
+        lambda t, o: t.select(g.drop_nulls().unique().sort().head(1), k.head(1), rows=pl.len(), top=i.max())
+    ),
+    "beside_columns": _ordered(
+        lambda t, o: t.with_columns(i.sort(), c=k.sort_by(i, k, descending=True), later=g.shift(1)).select(
+            "i", "k", "c"
+        )
+    ),
+    "beside_scaled": _ordered(
+        lambda t, o: t.select(
+            (cs.integer() - cs.integer().mean()) / cs.integer().std(), i.cast(pl.Float64).sort().alias("s")
+        )
+    ),
+    "beside_heads": _ordered(lambda t, o: t.select(i.head(1), g.tail(1), d.slice(0, 1)).head(1)),
+    "place_true": _ordered(lambda t, o: t.select((i > 0).arg_true())),
+    "place_first": _ordered(lambda t, o: t.select(x.arg_unique())),
+    **{
+        f"place_sorted_{name}": _ordered(
+            lambda t, o, name=name: t.select(
+                pl.col(name).arg_sort(), down=pl.col(name).arg_sort(descending=True, nulls_last=True)
+            )
+        )
+        for name in ("k", "x", "g")
+    },
+    "place_sorted_by": _ordered(
+        lambda t, o: t.select(pl.arg_sort_by("g", "i", k.fill_null(-9) * 1000 + pl.int_range(pl.len())))
+    ),
+    "place_every": _ordered(lambda t, o: t.select(i.gather_every(7, 2), g=g.gather_every(7, 2))),
+    "place_runs": _ordered(lambda t, o: t.select(k.rle(), b.rle_id().max().alias("last")).unnest("k").head(4)),
+    "place_runs_alone": _ordered(lambda t, o: t.select((k > 2).rle())),
+    "place_appended": _ordered(lambda t, o: t.select(i.append(k))),
+    "place_groups": _ordered(lambda t, o: t.select(i.sort().over("g", mapping_strategy="explode"))),
+    "place_groups_once": _ordered(lambda t, o: t.select(i.sum().over("k", b, mapping_strategy="explode"))),
+    "place_numbers": _ordered(
+        lambda t, o: t.select(
+            pl.int_range(1, pl.len() + 1).alias("one"),
+            share=pl.int_range(1, pl.len() + 1, dtype=pl.UInt32) / (pl.len() + 1),
+        )
+    ),
+    "in_list": _ordered(lambda t, o: t.filter(k.is_in(k.filter(i > 20).unique().implode()), ~g.is_in(["ant"]))),
+    "in_list_column": _ordered(
+        lambda t, o: t.select("k", seen=g.is_in(g.drop_nulls().unique().sort().head(2).implode()))
+    ),
+}
+ORDERS = {
+    "order_cumulative": _ordered(
+        lambda t, o: t.select(
+            i.cum_sum().over(order_by="i"),
+            shifted=g.shift(1).over(order_by="i", descending=True, nulls_last=True),
+            first=k.first().over(order_by=i * 2),
+            mean=i.rolling_sum(3, min_samples=1).over(order_by=["k", "i"]),
+        )
+    ),
+    "order_unsorted": _ordered(
+        lambda t, o: t.drop_nulls("t").select(
+            i.rolling_sum_by("t", "5h"),
+            k.rolling_max_by("t", "1d", closed="both", min_samples=2).alias("max"),
+            line=f.interpolate_by("t"),
+            steps=(i - i.mean()).rolling_mean_by("t", "3h"),
+        )
+    ),
+    "order_unsorted_ewm": _ordered(
+        lambda t, o: (
+            t.drop_nulls("i")
+            .unique("i", keep="first", maintain_order=True)
+            .select(k.ewm_mean_by("i", half_life="2i"), f.cast(pl.Float64).ewm_mean_by(-i, half_life="5i").alias("f"))
+        )
+    ),
+    "order_nested": _ordered(
+        lambda t, o: t.select(
+            (i - i.mean().over("g")).abs().cum_sum().over("g"), other=k.sum().over("b").max().over("g")
+        )
+    ),
+    "rolled": _ordered(
+        lambda t, o: (
+            t.drop_nulls("t")
+            .sort("t", maintain_order=True)
+            .select(
+                i.sum().rolling("t", period="5h"),
+                (i.max() - k.min()).rolling("t", period="2h", closed="both").alias("range"),
+                ahead=g.last().rolling("t", period="3h", offset="1h"),
+                back=k.median().rolling(t_.dt.replace_time_zone(None), period="4h", offset="-2h"),
+                far=(i - i.mean().over("g")).sum(),
+            )
+        )
+    ),
+    "rolled_steps": _ordered(
+        lambda t, o: t.with_row_index("row").select(
+            k.sum().rolling("row", period="3i"), lists=b.implode().rolling("row", period="2i")
+        )
+    ),
+    "rolled_pairs": _ordered(
+        lambda t, o: t.select(
+            pl.rolling_corr("i", "k", window_size=5, min_samples=3).round(6),
+            pl.rolling_cov(i.fill_null(0), k.fill_null(0) - k.mean(), window_size=4).alias("cov"),
+            most=i.rolling_map(lambda values: values.max(), 4, min_samples=2),
+        )
+    ),
+    "bins": _ordered(
+        lambda t, o: t.select(
+            i.qcut([0.25, 0.5, 0.75], labels=list("abcd"), allow_duplicates=True),
+            k.qcut([1 / 3, 0.8], labels=_LOW_LABELS, left_closed=True, allow_duplicates=True).alias("k"),
+            above=(f - f.median()).qcut([0.5], labels=["no", "yes"], allow_duplicates=True).cast(pl.String),
+        )
+    ),
+    "bins_named": _ordered(
+        # Which of the two zeros is an edge, no order says.
+        lambda t, o: t.select((x.fill_nan(None) + 1).qcut([0.1, 0.7], allow_duplicates=True).cast(pl.String))
+    ),
+}
+SHARE_CASES: dict[str, Case] = {
+    **MOMENTS,
+    **PLACES,
+    **QUANTILES,
+    **WEIGHTED,
+    **OTHER_ROWS,
+    **NEARBY,
+    **SIDE_BY_SIDE,
+    **ORDERS,
+}

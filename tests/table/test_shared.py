@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from polars import selectors as cs
 from polars.testing import assert_frame_equal
 
 import deeprc as rc
 from deeprc import journal
+from deeprc.table.explain.explain import explain
 from tests.ranks import run_on_ranks
 from tests.table.data import share
 
@@ -25,6 +27,8 @@ SHARED = {
     ],
     "times": [t.median(), t.quantile(0.3, "linear").alias("linear"), t.dt.date().quantile(0.7).alias("day")],
     "entropy": [(i + 1).entropy(), x.has_nulls(), i.bitwise_or().alias("bits")],
+    "bins": [x.qcut([0.25, 0.5, 0.75], labels=list("abcd"))],
+    "rolled": [x.max().rolling("t", period="1m"), (i.sum() - i.min()).rolling("t", period="5s").alias("range")],
     "weighted": [i.ewm_std(alpha=0.01), x.ewm_var(span=30), i.ewm_mean_by("t", half_life="1h").alias("by")],
 }
 
@@ -51,6 +55,27 @@ def test_columns_stay_where_they_are(size: int) -> None:
         assert "not row by row" not in plan, name
         wanted = ROWS.lazy().select(*SHARED[name]).collect()
         assert_frame_equal(rows, wanted, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "expressions",
+    [
+        [i.sort(), x.unique().sort().head(3)],
+        [pl.all().sort()],
+        [(x - x.mean().over("i")).abs().rolling_mean(3).over("i")],
+        [i.cum_sum().over(order_by="x")],
+        [i.arg_sort(), x.rle(), (t > t.min()).arg_true(), x.gather_every(5).alias("fifth")],
+        [x.is_in(x.filter(i > 3).unique().implode())],
+        [pl.int_range(1, pl.len() + 1) / (pl.len() + 1)],
+        [(cs.float() - cs.float().mean()) / cs.float().std()],
+        [pl.rolling_corr("i", "x", window_size=3).alias("corr"), i.approx_n_unique()],
+    ],
+    ids=["several", "all", "nested", "ordered", "places", "list", "numbers", "scaled", "counted"],
+)
+def test_no_rank_computes_for_all(expressions: list[pl.Expr]) -> None:
+    """The plan has an exchange for each of these, and none that brings all values to one rank."""
+    plan = explain(rc.from_polars(ROWS).select(*expressions).node, 2)
+    assert "not row by row" not in plan and "all rows to rank 0" not in plan
 
 
 def _first_of_equal(comm: rc.Communicator) -> pl.DataFrame:

@@ -12,7 +12,9 @@ from deeprc.communicator import Communicator
 from deeprc.table.exchange.exchange import concat
 from deeprc.table.operators.beside import run_beside
 from deeprc.table.operators.between import run_interpolated
+from deeprc.table.operators.bins import run_binned
 from deeprc.table.operators.group_by import run_group_by
+from deeprc.table.operators.in_order import run_in_order
 from deeprc.table.operators.join import run_join
 from deeprc.table.operators.keyed import run_join_asof, run_keyed
 from deeprc.table.operators.ranks import run_numbered, run_ranked
@@ -30,7 +32,7 @@ from deeprc.table.operators.rows import (
 )
 from deeprc.table.operators.smoothing import run_smoothed
 from deeprc.table.operators.sort import run_sort, sort_alone
-from deeprc.table.operators.times import run_in_time, run_time_windows
+from deeprc.table.operators.times import run_in_time, run_rolled, run_time_windows
 from deeprc.table.operators.unique import run_unique
 from deeprc.table.operators.unrepeated import run_unrepeated
 from deeprc.table.operators.upsample import run_upsampled
@@ -59,13 +61,16 @@ from deeprc.table.plan.row_nodes import (
     Upsampled,
 )
 from deeprc.table.plan.window_nodes import (
+    Binned,
     ByKey,
     Carried,
+    InOrder,
     Interpolated,
     InTime,
     Nearby,
     Numbered,
     Ranked,
+    Rolled,
     Scalars,
     Smoothed,
     TimeWindows,
@@ -167,6 +172,9 @@ _OPERATORS: dict[type[Node], Callable[[Any, Execution], Stage]] = {
     WeightedSpread: run_weighted_spread,
     WeightedInTime: run_weighted_in_time,
     InTime: run_in_time,
+    Rolled: run_rolled,
+    InOrder: run_in_order,
+    Binned: run_binned,
     TimeWindows: run_time_windows,
 }
 

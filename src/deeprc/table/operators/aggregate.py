@@ -139,7 +139,8 @@ def way_of(node: Tree, schema: pl.Schema) -> Way:
     expression = from_tree(node).alias(_VALUE)
     if decompose([expression], schema, pl.Schema({_VALUE: dtype_of(node, schema)}), grouped=False) is not None:
         return "parts"
-    if kind(node) == "Agg" and kind(node["Agg"]) == "NUnique" and splits(node["Agg"]["NUnique"], schema):
+    counted = counted_values(node)
+    if counted is not None and splits(counted, schema):
         return "hash"
     found = quantile_of(node)
     if found is not None and splits(found[0], schema):
@@ -154,13 +155,22 @@ def _collectively(node: Tree, frame: pl.DataFrame, step: Select, run: Execution)
     schema = step.input.schema
     found = quantile_of(node)
     if found is None:
-        return pl.Series([_distinct(node["Agg"]["NUnique"], frame, step, run)])
+        return pl.Series([_distinct(counted_values(node), frame, step, run)])
     values, part, method = found
     numbers = as_numbers(from_tree(values), dtype_of(values, schema), dtype_of(node, schema))
     assert numbers is not None
     column = run.collect(frame.lazy().select(numbers.alias(_VALUE)), step).to_series()
     value = quantile(column, part, method, run.comm)
     return as_quantile(value, dtype_of(node, schema))
+
+
+def counted_values(node: Tree) -> Tree | None:
+    """The operand of `n_unique`, or of `approx_n_unique`, whose estimate is the count itself here."""
+    if kind(node) == "Agg" and kind(node["Agg"]) == "NUnique":
+        found: Tree = node["Agg"]["NUnique"]
+        return found
+    approximate = kind(node) == "Function" and kind(node["Function"]["function"]) == "ApproxNUnique"
+    return node["Function"]["input"][0] if approximate else None
 
 
 def _of_other_rows(expression: pl.Expr, frame: pl.DataFrame, step: Select, run: Execution) -> pl.Series:

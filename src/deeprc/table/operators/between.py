@@ -12,8 +12,7 @@ import polars as pl
 
 from deeprc.table.exchange.exchange import concat, replicate, together
 from deeprc.table.operators.shuffle import ROW_NUMBER, numbered
-from deeprc.table.operators.times import sorted_ends
-from deeprc.table.operators.whole import computed
+from deeprc.table.operators.times import of_unsorted, sorted_ends
 from deeprc.table.plan.expressions import dtype_of, from_tree, tree
 from deeprc.table.plan.window_nodes import Interpolated
 from deeprc.table.stage import Execution, Stage, compute
@@ -85,6 +84,6 @@ def _interpolated(
     how, doing = interpolation(expression, node), f"computing {node.label()}"
     own, _ = together(run.comm, doing, lambda: how.own(rows), len)
     if len(how.inputs) == 2 and sorted_ends(own["__input1"], node, run) is None:
-        return computed(rows, [expression], heights, node, run)[expression.meta.output_name()]
+        return of_unsorted(expression, rows.drop(ROW_NUMBER), how.inputs[1], heights, node, run)
     ends = replicate(how.ends(own, run.comm.rank), run.comm, node.label())
     return together(run.comm, doing, lambda: how.column(own, ends, run.comm.rank), len)[0]

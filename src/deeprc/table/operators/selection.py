@@ -35,10 +35,15 @@ def quantile(values: pl.Series, part: float, method: str, comm: Communicator) ->
         method: "nearest", "lower", "higher", "midpoint", "linear" or "equiprobable", as Polars means them.
     """
     ordered = values.drop_nulls().sort()
-    count = sum(comm.all_gather(len(ordered)))
+    facts = comm.all_gather((len(ordered), len(values) - len(ordered)))
+    count, nulls = (sum(column) for column in zip(*facts, strict=True))
     if not count:
         return None
     low, high, weight = PLACES[method](part, count)
+    if method == "linear":
+        # To Polars nulls come first; so far on, the last bits of the weight are others.
+        place = part * (count - 1) + nulls
+        low, high, weight = math.floor(place) - nulls, math.ceil(place) - nulls, place - math.floor(place)
     below = float(value_at(low, ordered, comm))
     if not weight:
         return below

@@ -9,10 +9,12 @@ from itertools import accumulate
 import polars as pl
 
 from deeprc.table.exchange.exchange import exchange, replicate, together
+from deeprc.table.operators.in_order import in_order
 from deeprc.table.operators.whole import computed, run_whole
+from deeprc.table.operators.windows import read_columns
 from deeprc.table.plan.expressions import from_tree, tree
 from deeprc.table.plan.nodes import Node
-from deeprc.table.plan.window_nodes import InTime, TimeWindows
+from deeprc.table.plan.window_nodes import Around, InTime, Rolled, TimeWindows
 from deeprc.table.stage import Execution, Stage, compute
 
 _TIME, _RANK, LOWER = "__time__", "__rank__", "_lower_boundary"
@@ -62,7 +64,7 @@ def _dynamic(
 
 
 def run_in_time(node: InTime, run: Execution) -> Stage:
-    """`rolling_*_by`: of rows that are not sorted by the other column rank 0 computes."""
+    """`rolling_*_by`: rows that are not sorted by the other column are sorted first, and results go back."""
     stage = run.stage(node.input)
     frame, facts = run.measure(stage.frame, node)
     heights = [rows for rows, _ in facts]
@@ -80,10 +82,36 @@ def _in_time(
     ends = sorted_ends(times, node, run)
     name = expression.meta.output_name()
     if ends is None:
-        return computed(frame, [expression], heights, node, run)[name]
+        return of_unsorted(expression, frame, by, heights, node, run)
     lead, near = _reached(own, times, ends, [f"-{node.window}"], [], node, run)
     over = from_tree({"Function": {**function, "input": [{"Column": _VALUE}, {"Column": _BY}]}}).alias(name)
     return run.collect(near.lazy().select(over).slice(lead, own.height), node)[name]
+
+
+def of_unsorted(
+    expression: pl.Expr, frame: pl.DataFrame, by: pl.Expr, heights: Sequence[int], node: Around, run: Execution
+) -> pl.Series:
+    """A column that depends on rows in the order of another one; where this has nulls rank 0 computes."""
+    nulls = run.collect(frame.lazy().select(by.null_count()), node).item()
+    if any(run.comm.all_gather(nulls)):
+        return computed(frame, [expression], heights, node, run)[expression.meta.output_name()]
+    return in_order(expression, frame, [by], (False, False), heights, node, run)
+
+
+def run_rolled(node: Rolled, run: Execution) -> Stage:
+    """`rolling` of an expression: each rank gets the rows that its windows reach."""
+    stage = run.stage(node.input)
+    frame, facts = run.measure(stage.frame, node)
+    base = frame.select(read_columns(node, (*node.exprs, node.index)))
+    own = run.collect(base.lazy().with_columns(node.index.alias(_BY)), node)
+    times = moments(own[_BY])
+    ends = sorted_ends(times, node, run)
+    if ends is None:
+        columns = computed(frame, node.exprs, [rows for rows, _ in facts], node, run)
+    else:
+        lead, near = _reached(own, times, ends, [node.offset], [node.offset, node.period], node, run)
+        columns = run.collect(near.lazy().select(*node.exprs).slice(lead, own.height), node)
+    return Stage(frame.with_columns(columns.get_columns()).lazy(), stage.placement)
 
 
 def sorted_ends(key: pl.Series, node: Node, run: Execution) -> pl.DataFrame | None:
@@ -100,7 +128,7 @@ def _reached(
     ends: pl.DataFrame,
     back: Sequence[str],
     on: Sequence[str],
-    node: InTime | TimeWindows,
+    node: InTime | Rolled | TimeWindows,
     run: Execution,
 ) -> tuple[int, pl.DataFrame]:
     """This rank's rows with those from `back` before its first to `on` after its last; how many come before."""

@@ -12,8 +12,7 @@ import polars as pl
 
 from deeprc.table.exchange.exchange import together
 from deeprc.table.operators.folded import folded
-from deeprc.table.operators.times import sorted_ends
-from deeprc.table.operators.whole import computed
+from deeprc.table.operators.times import of_unsorted, sorted_ends
 from deeprc.table.plan.expressions import dtype_of, from_tree, tree
 from deeprc.table.plan.window_nodes import Around, WeightedInTime
 from deeprc.table.stage import Execution, Stage, compute
@@ -86,7 +85,7 @@ def weightings(node: Around) -> list[Weighting]:
 
 
 def run_weighted_in_time(node: WeightedInTime, run: Execution) -> Stage:
-    """One row of each rank goes to all; of times that are not sorted rank 0 computes."""
+    """One row of each rank goes to all; rows that are not sorted by their times are sorted first."""
     stage = run.stage(node.input)
     frame, facts = run.measure(stage.frame, node)
     heights = [rows for rows, _ in facts]
@@ -94,7 +93,8 @@ def run_weighted_in_time(node: WeightedInTime, run: Execution) -> Stage:
     for expression, weighting in zip(node.exprs, weightings(node), strict=True):
         times, _ = together(run.comm, f"computing its part for {node.label()}", partial(weighting.times, frame), len)
         if sorted_ends(times, node, run) is None:
-            columns.append(computed(frame, [expression], heights, node, run)[weighting.name])
+            by = from_tree(tree(expression)["Alias"][0]["Function"]["input"][1])
+            columns.append(of_unsorted(expression, frame, by, heights, node, run))
         else:
             columns.append(folded(weighting, frame, node, run))
     return Stage(frame.with_columns(columns).lazy(), stage.placement)

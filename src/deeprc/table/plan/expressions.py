@@ -16,6 +16,8 @@ from typing import Any
 
 import polars as pl
 
+from deeprc.table.plan.floats import dumped
+
 Tree = Any
 
 _COLUMN = {"Column": ""}
@@ -113,9 +115,15 @@ def rebuilt(node: Tree, change: Callable[[Tree], Tree]) -> Tree | None:
         return {"Alias": [change(node["Alias"][0]), node["Alias"][1]]}
     if name in _ROW_BY_ROW:
         return {name: {**node[name], **{child: change(node[name][child]) for child in _ROW_BY_ROW[name]}}}
-    if name == "Function" and separable(node[name]) and not _is_search(node[name]):
+    if name == "Function" and separable(node[name]) and not _searches_rows(node[name]):
         return {name: {**node[name], "input": [change(child) for child in node[name]["input"]]}}
     return None
+
+
+def _searches_rows(function: Mapping[str, Any]) -> bool:
+    """`x.is_in(y)` of the rows of y, rather than of a list."""
+    searched = function["input"][1] if _is_search(function) else None
+    return searched is not None and not (kind(searched) == "Agg" and kind(searched["Agg"]) == "Implode")
 
 
 def splits(node: Tree, schema: pl.Schema) -> bool:
@@ -176,7 +184,7 @@ def separable(function: Mapping[str, Any]) -> bool:
 
 def from_tree(node: Tree) -> pl.Expr:
     """The expression that `tree` was given."""
-    return pl.Expr.deserialize(io.StringIO(json.dumps(node)), format="json")
+    return pl.Expr.deserialize(io.StringIO(dumped(node)), format="json")
 
 
 def is_scalar(expression: pl.Expr) -> bool:

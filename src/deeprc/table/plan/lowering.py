@@ -30,16 +30,20 @@ from deeprc.table.plan.expressions import (
 from deeprc.table.plan.nodes import Filter, GroupBy, Node, Select, Sort, WithColumns
 from deeprc.table.plan.reshaped import reshaped
 from deeprc.table.plan.row_nodes import TopK, with_inputs_of
+from deeprc.table.plan.side_by_side import side_by_side
 from deeprc.table.plan.spelling import on_operand, spelled_out
 from deeprc.table.plan.window_nodes import (
     Around,
+    Binned,
     ByKey,
     Carried,
+    InOrder,
     Interpolated,
     InTime,
     Nearby,
     Numbered,
     Ranked,
+    Rolled,
     Scalars,
     Smoothed,
     WeightedInTime,
@@ -47,7 +51,7 @@ from deeprc.table.plan.window_nodes import (
 )
 
 _OF_EQUAL_VALUES = ("IsDuplicated", "IsUnique", "IsFirstDistinct", "IsLastDistinct")
-_ROLLING = ("Sum", "Mean", "Min", "Max", "Var", "Std", "Quantile", "Skew", "Kurtosis", "Rank")
+_ROLLING = ("Sum", "Mean", "Min", "Max", "Var", "Std", "Quantile", "Skew", "Kurtosis", "Rank", "CorrCov", "Map")
 _CUMULATIVE = ("CumSum", "CumMin", "CumMax", "CumProd", "CumCount")
 
 _WEIGHTED: Mapping[str, type[Around]] = {
@@ -83,6 +87,8 @@ def _apart(step: Filter | Select | WithColumns) -> Node:
     if not step.looks_around:
         return step
     other_rows = of_other_rows(step)
+    if other_rows is None and isinstance(step, Select | WithColumns):
+        other_rows = _beside(step)
     if other_rows is not None:
         return other_rows
     windows = _Windows(step.input.schema)
@@ -109,6 +115,20 @@ def of_other_rows(step: Filter | Select | WithColumns) -> Node | None:
     try:
         readable = isinstance(step, Select) and len(step.exprs) == 1 and bool(_readable(step.exprs[0]))
         return reshaped(step, _apart) if isinstance(step, Select) and readable else None
+    except (_AsAWhole, pl.exceptions.PolarsError):
+        return None
+
+
+def _beside(step: Select | WithColumns) -> Node | None:
+    """Several columns of other rows, or such ones beside the table's own."""
+    try:
+        each = [
+            from_tree(one).alias(from_tree(one).meta.output_name())
+            for item in step.exprs
+            for one in _expanded(_readable(item), step.input.schema)
+        ]
+        plan = side_by_side(step, each, _apart)
+        return plan if plan is not None and plan.schema == step.schema else None
     except (_AsAWhole, pl.exceptions.PolarsError):
         return None
 
@@ -220,19 +240,47 @@ class _Windows:
         if is_scalar(from_tree(node)):
             if from_tree(node).meta.root_names() == [] and "Len" not in json.dumps(node):
                 raise _AsAWhole
-            return None if self._dtype(node).is_nested() else self._new(self._within(node), Scalars, "scalars")
+            if self._dtype(node).is_nested() and not self._is_short_list(node):
+                return None
+            return self._new(self._within(node), Scalars, "scalars")
         if kind(node) == "Over":
             return self._over(node["Over"], node)
+        if kind(node) == "Rolling":
+            return self._rolling(node["Rolling"], node)
         return self._function(node) if kind(node) == "Function" else None
+
+    def _is_short_list(self, node: Tree) -> bool:
+        """A list of other rows than the table's, as `x.unique().implode()`."""
+        implodes = kind(node) == "Agg" and kind(node["Agg"]) == "Implode"
+        return implodes and not row_wise(node["Agg"]["Implode"]["input"], self.schema)
+
+    def _rolling(self, rolling: Any, node: Tree) -> Tree | None:
+        index = rolling["index_column"]
+        if not row_wise(index, self.schema) or reads_by_selector(node) or '"Over"' in json.dumps(node):
+            return None
+        period, offset = _duration(rolling["period"]), _duration(rolling["offset"])
+        return self._new(
+            node,
+            lambda source, exprs: Rolled(source, exprs, from_tree(index), period, offset),
+            f"rolling {json.dumps(index)} {period} {offset}",
+        )
 
     def _over(self, over: Any, node: Tree) -> Tree | None:
         order = [over["order_by"][0]] if over["order_by"] else []
         parts = [*over["partition_by"], *order]
-        if over["mapping"] == "Explode" or '"Over"' in json.dumps(over) or reads_by_selector(node):
+        if over["mapping"] == "Explode" or reads_by_selector(node):
             return None
+        if order and row_wise(order[0], self.schema) and all(kind(part) == "Literal" for part in over["partition_by"]):
+            return self._in_order(node, order[0], over["order_by"][1])
         if not over["partition_by"] or not all(row_wise(part, self.schema) for part in parts):
             return None
         return self._by_key(node, over["partition_by"])
+
+    def _in_order(self, node: Tree, by: Tree, options: Mapping[str, Any]) -> Tree:
+        flags = options["descending"], options["nulls_last"]
+        return self._new(
+            node, lambda source, exprs: InOrder(source, exprs, (from_tree(by),), *flags), f"order {by} {flags}"
+        )
 
     def _by_key(self, node: Tree, keys: Sequence[Tree]) -> Tree | None:
         expressions = tuple(from_tree(key) for key in keys)
@@ -253,7 +301,8 @@ class _Windows:
         if reach is None and not carried and not equal:
             return self._of_places(name, options, node) or self._spelled(name, options, inputs)
         child = self.rewrite(inputs[0])
-        node = {"Function": {**node["Function"], "input": [child, *inputs[1:]]}}
+        others = [one if kind(one) == "Literal" else self.rewrite(one) for one in inputs[1:]]
+        node = {"Function": {**node["Function"], "input": [child, *others]}}
         if equal:
             return self._by_key(node, [child])
         if reach is None:
@@ -266,8 +315,16 @@ class _Windows:
         function = node["Function"]
         if name == "Range":
             numbers = kind(options) == "IntRange" and options["IntRange"]["step"] == 1
-            from_zero = numbers and _integer(function["input"][0]) == 0 and function["input"][1] == "Len"
-            return self._new(node, Numbered, "numbered") if from_zero else None
+            start = _integer(function["input"][0]) if numbers else None
+            if start is None or not _is_len_plus(function["input"][1], start):
+                return None
+            if start == 0:
+                return self._new(node, Numbered, "numbered")
+            dtype = self._dtype(node)
+            return self.rewrite(tree((pl.int_range(pl.len()) + start).cast(dtype)))
+        if name == "QCut":
+            over = {"Function": {**function, "input": [self.rewrite(function["input"][0])]}}
+            return self._new(over, Binned, "binned")
         if name in _WEIGHTED:
             over = {"Function": {**function, "input": [self.rewrite(child) for child in function["input"]]}}
             return self._new(over, _WEIGHTED[name], f"weighted {_WEIGHTED[name].__name__}")
@@ -340,7 +397,8 @@ def _reach(name: str, options: Any, inputs: Sequence[Tree]) -> tuple[int, int] |
     if name == "RollingExpr":
         window = options["options"]
         by_chance = options["function"] == "Rank" and window["fn_params"]["Rank"]["method"] == "Random"
-        if options["function"] not in _ROLLING or window["weights"] is not None or by_chance:
+        what = options["function"] if isinstance(options["function"], str) else next(iter(options["function"]))
+        if what not in _ROLLING or window["weights"] is not None or by_chance:
             return None
         rows = int(window["window_size"]) - 1
         return (rows, rows) if window["center"] else (rows, 0)
@@ -353,9 +411,21 @@ def _reach(name: str, options: Any, inputs: Sequence[Tree]) -> tuple[int, int] |
 
 def _duration(parts: Mapping[str, Any]) -> str:
     """A duration in Polars' words."""
+    sign = "-" if parts["negative"] else ""
     if parts["parsed_int"]:
-        return f"{parts['nsecs']}i"
-    return f"{parts['months']}mo{parts['weeks']}w{parts['days']}d{parts['nsecs']}ns"
+        return f"{sign}{parts['nsecs']}i"
+    units = {"mo": parts["months"], "w": parts["weeks"], "d": parts["days"], "ns": parts["nsecs"]}
+    return sign + ("".join(f"{count}{unit}" for unit, count in units.items() if count) or "0ns")
+
+
+def _is_len_plus(node: Tree, start: int) -> bool:
+    """Whether an expression is the number of rows and `start` more."""
+    if kind(node) == "Cast":
+        return _is_len_plus(node["Cast"]["expr"], start)
+    if start == 0 or kind(node) != "BinaryExpr" or node["BinaryExpr"]["op"] != "Plus":
+        return start == 0 and bool(node == "Len")
+    sides = node["BinaryExpr"]["left"], node["BinaryExpr"]["right"]
+    return "Len" in sides and start in (_integer(side) for side in sides if side != "Len")
 
 
 def _integer(node: Tree) -> int | None:
@@ -376,11 +446,11 @@ def _readable(expression: pl.Expr) -> Tree:
 
 
 def _expanded(node: Tree, schema: pl.Schema) -> list[Tree]:
-    """One tree for each column that the tree's one selector selects."""
+    """One tree for each column that the tree's selector, which may stand in it several times, selects."""
     if not reads_by_selector(node):
         return [node]
     selectors = list(_selectors(node))
-    if len(selectors) != 1:
+    if not selectors or any(each != selectors[0] for each in selectors):
         raise _AsAWhole
     names = pl.LazyFrame(schema=schema).select(from_tree(selectors[0])).collect_schema()
     text, selector = json.dumps(node), json.dumps(selectors[0])

@@ -14,12 +14,13 @@ from typing import Any
 
 import polars as pl
 
-from deeprc.table.plan.expressions import Tree, dtype_of, from_tree, kind, rebuilt, row_wise
-from deeprc.table.plan.nodes import Filter, GroupBy, Node, Select, Sort, Unique
-from deeprc.table.plan.row_nodes import EachRow, Reverse, Slice, TopK
+from deeprc.table.plan import places
+from deeprc.table.plan.expressions import Tree, dtype_of, from_tree, is_scalar, kind, rebuilt, row_wise
+from deeprc.table.plan.nodes import Filter, GroupBy, Node, Select, Sort, Unique, WithColumns
+from deeprc.table.plan.row_nodes import Concat, EachRow, Reverse, Slice, TopK
 from deeprc.table.plan.spelling import on_operand
 
-Lower = Callable[[Filter | Select], Node]
+Lower = Callable[[Filter | Select | WithColumns], Node]
 _COUNT = "__count__"
 _BY = "__by"
 
@@ -31,6 +32,7 @@ class _Step:
     operand: Tree
     over: Callable[[Tree], Tree]
     reshape: Callable[[Node, str, Lower], Node] | None = None
+    of_other_rows_alone: bool = False
 
 
 def reshaped(select: Select, lower: Lower) -> Node | None:
@@ -64,6 +66,8 @@ class _Column:
         if step is None:
             return self._of_several(node)
         below = self.of(_bare(step.operand))
+        if below is None and step.of_other_rows_alone:
+            return None
         if step.reshape is not None:
             return step.reshape(below or self._plain(step.operand), self.name, self.lower)
         return None if below is None else self._select(below, step.over({"Column": self.name}))
@@ -79,14 +83,44 @@ class _Column:
         if kind(node) == "Filter" and row_wise(node["Filter"]["input"], self.input.schema):
             kept = self.lower(Filter(self.input, (from_tree(node["Filter"]["by"]),)))
             return self.lower(Select(kept, (from_tree(node["Filter"]["input"]).alias(self.name),)))
-        return self._sorted_by(node["SortBy"]) if kind(node) == "SortBy" else None
+        if kind(node) == "SortBy":
+            return self._sorted_by(node["SortBy"])
+        if kind(node) == "Over" and node["Over"]["mapping"] == "Explode" and not node["Over"]["order_by"]:
+            return self._of_groups(node["Over"])
+        if kind(node) == "Function" and kind(node["Function"]["function"]) == "Append":
+            return self._appended(node)
+        return None
+
+    def _of_groups(self, over: Any) -> Node | None:
+        """The rows of groups, one group after another, in the order of their first rows."""
+        schema = self.input.schema
+        if not all(row_wise(part, schema) for part in over["partition_by"]):
+            return None
+        keys = tuple(from_tree(part).alias(f"{_BY}{index}") for index, part in enumerate(over["partition_by"]))
+        values = from_tree(over["function"]).alias(self.name)
+        groups = GroupBy(self.input, keys, (values,), maintain_order=True)
+        column = Select(groups, (pl.col(self.name),))
+        if groups.schema[self.name] == dtype_of(over["function"], schema):
+            return column
+        return EachRow(column, f"EXPLODE ['{self.name}']", lambda frame: frame.explode(self.name))
+
+    def _appended(self, node: Tree) -> Node | None:
+        """The values of one column, and then those of another."""
+        parts = node["Function"]["input"]
+        if not all(row_wise(part, self.input.schema) and from_tree(part).meta.root_names() for part in parts):
+            return None
+        dtype = dtype_of(node, self.input.schema)
+        tables = (Select(self.input, (from_tree(part).cast(dtype).alias(self.name),)) for part in parts)
+        return Concat(tuple(tables), in_order=True)
 
     def _sorted_by(self, node: Any) -> Node | None:
-        parts = [node["expr"], *node["by"]]
-        if not all(row_wise(part, self.input.schema) for part in parts) or node["sort_options"]["limit"] is not None:
+        parts = [from_tree(part) for part in (node["expr"], *node["by"])]
+        if any(is_scalar(part) or not part.meta.is_length_preserving() for part in parts):
+            return None
+        if node["sort_options"]["limit"] is not None:
             return None
         keys = tuple(from_tree(part).alias(f"{_BY}{index}") for index, part in enumerate(node["by"]))
-        rows = Select(self.input, (from_tree(node["expr"]).alias(self.name), *keys))
+        rows = self.lower(Select(self.input, (from_tree(node["expr"]).alias(self.name), *keys)))
         options, by = node["sort_options"], tuple(pl.col(f"{_BY}{index}") for index in range(len(keys)))
         descending, nulls_last = (_each(options[which], len(keys)) for which in ("descending", "nulls_last"))
         ordered = Sort(rows, by, descending, nulls_last, bool(options["maintain_order"]))
@@ -107,7 +141,11 @@ def _step(node: Tree, schema: pl.Schema) -> _Step | None:
         return _Step(node["Slice"]["input"], lambda child: child, _slicing(*bounds))
     if name == "Explode":
         return _Step(node[name]["input"], lambda child: child, _exploding(node[name]["options"]))
-    if name == "Agg" and kind(node["Agg"]) != "Implode":
+    if name == "Agg" and kind(node["Agg"]) == "Implode":
+        values = node["Agg"]["Implode"]["input"]
+        # A list of all values is made where they all are; of others than the table's rows there may be few.
+        return _Step(values, lambda child: child, _imploded, of_other_rows_alone=True)
+    if name == "Agg":
         return _Step(
             _operands(partial(on_operand, node["Agg"]))[0],
             lambda child: {"Agg": on_operand(node["Agg"], lambda _: child)},
@@ -166,7 +204,25 @@ def _function(node: Tree, more: list[Tree], schema: pl.Schema) -> Callable[[Node
         return lambda below, column, lower: TopK(below, k, (pl.col(column),), (False,), largest=largest)
     if name in ("DropNulls", "DropNans"):
         return lambda below, column, lower: Filter(below, (_kept(pl.col(column), name),))
+    return _of_places(name, options)
+
+
+def _of_places(name: str, options: Any) -> Callable[[Node, str, Lower], Node] | None:
+    if name == "ArgWhere":
+        return lambda below, column, lower: places.true_places(below, column)
+    if name == "ArgUnique":
+        return lambda below, column, lower: places.first_places(below, column)
+    if name == "ArgSort":
+        return lambda below, column, lower: places.sorted_places(below, column, options)
+    if name == "GatherEvery":
+        return lambda below, column, lower: places.every_place(below, column, options)
+    if name == "RLE":
+        return lambda below, column, lower: places.runs(lower(places.run_starts(below, column)), column)
     return None
+
+
+def _imploded(below: Node, column: str, lower: Lower) -> Node:
+    return Select(below, (pl.col(column).implode(),))
 
 
 def _kept(values: pl.Expr, name: str) -> pl.Expr:

@@ -99,7 +99,7 @@ class Interpolated(Around):
 
     @property
     def moves(self) -> str:
-        return "two rows a rank to all ranks; columns read to rank 0 where they are interpolated by unsorted ones"
+        return "two rows a rank to all ranks; columns read by range of unsorted ones that they are interpolated by"
 
     def label(self) -> str:
         return f"INTERPOLATE {self._listed}"
@@ -125,7 +125,7 @@ class InTime(Around):
 
     @property
     def moves(self) -> str:
-        return f"the rows of {self.window} before each rank's part; columns read to rank 0 where times are not sorted"
+        return f"the rows of {self.window} before each rank's part; columns read by range of times that are not sorted"
 
     def label(self) -> str:
         return f"WINDOW IN TIME {self._listed}"
@@ -215,7 +215,51 @@ class WeightedInTime(Around):
 
     @property
     def moves(self) -> str:
-        return "two rows a rank to all ranks; columns read to rank 0 where times are not sorted"
+        return "two rows a rank to all ranks; columns read by range of times that are not sorted"
 
     def label(self) -> str:
         return f"WEIGHTED MEANS IN TIME {self._listed}"
+
+
+@dataclass(frozen=True, eq=False)
+class InOrder(Around):
+    """Columns of the table in the order of `by`, in which rows that are equal in it keep theirs."""
+
+    by: tuple[pl.Expr, ...]
+    descending: bool = False
+    nulls_last: bool = False
+
+    @property
+    def moves(self) -> str:
+        return f"columns read by range of [{', '.join(map(str, self.by))}], and the result back"
+
+    def label(self) -> str:
+        return f"WINDOW IN ORDER OF [{', '.join(map(str, self.by))}] {self._listed}"
+
+
+@dataclass(frozen=True, eq=False)
+class Rolled(Around):
+    """Expressions over the rows of a window of time, from `offset` after each row, `period` long."""
+
+    index: pl.Expr
+    period: str
+    offset: str
+
+    @property
+    def moves(self) -> str:
+        return f"the rows that windows of {self.period} reach; columns read to rank 0 where times are not sorted"
+
+    def label(self) -> str:
+        return f"ROLLING {self._listed}"
+
+
+@dataclass(frozen=True, eq=False)
+class Binned(Around):
+    """Between which quantiles values are."""
+
+    @property
+    def moves(self) -> str:
+        return "a few dozen numbers for each quantile"
+
+    def label(self) -> str:
+        return f"QUANTILE BINS {self._listed}"
