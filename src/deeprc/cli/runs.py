@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deeprc.errors import JournalError
-from deeprc.journal import list_runs, read_run, runs_root
+from deeprc.journal import RunRecord, list_runs, read_run, runs_root
 from deeprc.spec import Pipeline
 
 
@@ -44,3 +44,14 @@ def pipeline_of(run: Path) -> Pipeline:
         again = f"Session(resume={str(run)!r})"
         raise JournalError(f"{run} was not made from a pipeline: run its script again, with {again}")
     return Pipeline(**spec)
+
+
+def record_of(text: str) -> RunRecord:
+    """What is recorded of the run that the user means; of one that Slurm has started again, its latest start.
+
+    Raises:
+        JournalError: no run, or more than one, is meant; or its record is damaged.
+    """
+    from deeprc.pilots.slurm_job import current_directory
+
+    return read_run(current_directory(find_run(text).absolute()))

@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from deeprc.journal.fingerprints import files_below, files_in
+from deeprc.journal.kept import KEPT_SUFFIX, kept_headers
 from deeprc.runtime.driver.results import Reused
 from deeprc.runtime.link.packing import unpacked
 from deeprc.runtime.session.checkpoints import Checkpoints
 from deeprc.runtime.session.code_digest import code_digest, digest_of
 from deeprc.spec.imports import folders_read, without_written, written_files
-
-_SUFFIX = ".kept"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Reuse:
         self._earlier = earlier
         self._warn = warn
         self._checkpoints = Checkpoints(run_directory, earlier)
-        self._kept = dict(_kept_in(earlier / "results")) if earlier else {}
+        self._kept = {header["task"]: header for header in kept_headers(earlier)} if earlier else {}
         self._keys: dict[str, Promise[Key]] = {}
         self._file_digests: dict[Path, str] = {}
         self._run_again: set[str] = set()
@@ -144,7 +143,7 @@ class Reuse:
 
     def _write(self, task: str, packed: bytes, seconds: float) -> None:
         key = self._keys[task].result()
-        path = self._directory / f"{key.digest}{_SUFFIX}"
+        path = self._directory / f"{key.digest}{KEPT_SUFFIX}"
         temporary = path.with_suffix(".tmp")
         try:
             header = {
@@ -173,17 +172,6 @@ class Reuse:
             except OSError as error:
                 self._file_digests[path] = f"unreadable: {error.strerror}"
         return self._file_digests[path]
-
-
-def _kept_in(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What an earlier run has kept, by task; files that are no such thing are passed over."""
-    for path in sorted(directory.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime_ns):
-        try:
-            with path.open("rb") as file:
-                header = json.loads(file.readline())
-            yield header["task"], {"key": header["key"], **header, "path": path}
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
