@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import deeprc
-from deeprc.cli import demo, diff, doctor, follow, history, manifest, remove, report, run, show
+from deeprc.cli import demo, diff, doctor, follow, history, manifest, remove, report, reproduce, run, show
 from deeprc.cli.bench import commands as bench
 from deeprc.errors import DeepRCError, SpecError
 
@@ -76,6 +76,7 @@ app.command()(follow.follow)
 app.command()(history.history)
 app.command()(show.show)
 app.command()(diff.diff)
+app.command()(reproduce.reproduce)
 app.command()(remove.remove)
 app.command()(report.report)
 app.command()(doctor.doctor)

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from importlib.metadata import distributions
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -21,5 +22,14 @@ def describe_environment() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": psutil.virtual_memory().total,
         "command": sys.argv,
+        "working_directory": _working_directory(),
         "packages": dict(sorted((item.metadata["Name"], item.version) for item in distributions())),
     }
+
+
+def _working_directory() -> str:
+    """Or "" where it has been removed since."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""

@@ -24,13 +24,21 @@ def fingerprint_inputs(task: str, files: Iterable[Path], seen: set[Path], record
 def _record_all(task: str, files: list[Path], record: Callable[..., None]) -> None:
     for path in files:
         try:
-            with path.open("rb") as content:
-                digest = hashlib.file_digest(content, "blake2b").hexdigest()[:32]
-            size = path.stat().st_size
+            digest, size = fingerprint(path), path.stat().st_size
         except OSError as error:
             record("warning", task=task, message=f"input {path} could not be read for its fingerprint: {error}")
             continue
         record("input", task=task, path=str(path), bytes=size, blake2b=digest)
+
+
+def fingerprint(path: Path) -> str:
+    """The hash of a file's content, as an `input` event has it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "blake2b").hexdigest()[:32]
 
 
 def files_in(value: Any) -> Iterator[Path]:

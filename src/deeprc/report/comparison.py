@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ Pair = tuple[Any, Any]
 _LEAST_SECONDS = 1.0
 _MUCH_SLOWER = 1.5
 _MEMORY_SHARE = 0.01
+_CUT = "..."
+_OF_A_WORD = f"{string.ascii_letters}{string.digits}_.+-"
 
 
 def compare(a: RunRecord, b: RunRecord, *, tolerance: float = 0.0) -> dict[str, Any]:
@@ -157,9 +160,17 @@ def _results(a: RunRecord, b: RunRecord, both: list[str], tolerance: float) -> d
     texts = [{name: task.result for name, task in tasks_of(run).items()} for run in (a, b)]
     for name in both:
         sides = [text[name].replace(str(run.directory), "RUN") for text, run in zip(texts, (a, b), strict=True)]
-        if all(sides) and not same_texts(sides[0], sides[1], tolerance):
+        if all(sides) and not same_texts(*_as_far_as_both(sides[0], sides[1]), tolerance):
             found[name] = (texts[0][name], texts[1][name])
     return found
+
+
+def _as_far_as_both(a: str, b: str) -> tuple[str, str]:
+    """Two texts up to where one of them was cut, without a word or number of which a part may be missing."""
+    if not (a.endswith(_CUT) or b.endswith(_CUT)):
+        return a, b
+    end = min(len(text.removesuffix(_CUT)) for text in (a, b))
+    return a[:end].rstrip(_OF_A_WORD), b[:end].rstrip(_OF_A_WORD)
 
 
 def _seconds(a: Mapping[str, Task], b: Mapping[str, Task], both: list[str]) -> dict[str, Pair]:

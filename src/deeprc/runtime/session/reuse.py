@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from deeprc.journal.fingerprints import files_below, files_in
+from deeprc.journal.fingerprints import files_below, files_in, fingerprint
 from deeprc.journal.kept import KEPT_SUFFIX, kept_headers
 from deeprc.runtime.driver.results import Reused
 from deeprc.runtime.link.packing import unpacked
@@ -167,8 +167,7 @@ class Reuse:
     def _file_digest(self, path: Path) -> str:
         if path not in self._file_digests:
             try:
-                with path.open("rb") as content:
-                    self._file_digests[path] = hashlib.file_digest(content, "blake2b").hexdigest()[:32]
+                self._file_digests[path] = fingerprint(path)
             except OSError as error:
                 self._file_digests[path] = f"unreadable: {error.strerror}"
         return self._file_digests[path]
