@@ -231,7 +231,8 @@ SIDE_BY_SIDE = {
     ),
     "place_every": _ordered(lambda t, o: t.select(i.gather_every(7, 2), g=g.gather_every(7, 2))),
     "place_runs": _ordered(lambda t, o: t.select(k.rle(), b.rle_id().max().alias("last")).unnest("k").head(4)),
-    "place_runs_alone": _ordered(lambda t, o: t.select((k > 2).rle())),
+    # Of no rows Polars has the two fields the other way round.
+    "place_runs_alone": _ordered(lambda t, o: t.select((k > 2).rle()).unnest("k").select("len", "value")),
     "place_appended": _ordered(lambda t, o: t.select(i.append(k))),
     "place_groups": _ordered(lambda t, o: t.select(i.sort().over("g", mapping_strategy="explode"))),
     "place_groups_once": _ordered(lambda t, o: t.select(i.sum().over("k", b, mapping_strategy="explode"))),

@@ -19,13 +19,14 @@ NO_WAY = "has no way in batches"
 x = pl.col("x")
 HELD: dict[str, Callable[[Any], Any]] = {
     "python": lambda t: t.with_columns(x.map_batches(pl.Series.reverse, return_dtype=pl.Int64).alias("z")),
-    "arg_sort": lambda t: t.with_columns(z=x.arg_sort()),
+    "bins": lambda t: t.select(x.hist(bin_count=4)),
     "lists": lambda t: t.select(x.implode()),
     "part": lambda t: t.map_batches(lambda rows: rows, schema={"k": pl.Int64, "x": pl.Int64}),
     "unsorted": lambda t: t.with_columns(z=x.rolling_sum_by("x", "3i")),
 }
 IN_BATCHES: dict[str, Callable[[Any], Any]] = {
     "median": lambda t: t.with_columns(z=x - x.median()),
+    "sorted": lambda t: t.with_columns(z=x.arg_sort()),
     "places": lambda t: t.with_columns(z=x.rank(), y=x.ewm_mean(alpha=0.5), w=x.interpolate()),
     "windows": lambda t: t.rolling("k", period="3i").agg(x.sum()),
     "nearest": lambda t: t.join_asof(t.select("k", y="x"), on="k"),
