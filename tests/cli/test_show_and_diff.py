@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 
 import deeprc as rc
+from deeprc.cli.run_text import run_lines
+from deeprc.cli.task_text import task_lines
+from deeprc.journal import read_run
+from deeprc.report import compare, describe_run, describe_task
+from deeprc.report.tasks import tasks_of
 from tests.cli.comparable_runs import deeprc, write_pipeline
 
 
@@ -71,6 +76,19 @@ def test_a_task_is_told_with_its_arguments_and_logs(folder: Path) -> None:
     assert "this model diverged" in told(folder, "show", "scaled", "fit-bad")
 
 
+def test_a_run_can_be_told_of_at_every_moment(folder: Path, tmp_path: Path) -> None:
+    """After each of its events, also where the spec is not yet written: no error, and it is called unfinished."""
+    shutil.copy(folder / "runs/scaled/environment.json", tmp_path)
+    lines = (folder / "runs/scaled/events.jsonl").read_text().splitlines(keepends=True)
+    for number in range(1, len(lines)):
+        (tmp_path / "events.jsonl").write_text("".join(lines[:number]))
+        record = read_run(tmp_path)
+        assert "unfinished" in next(run_lines(describe_run(record), everything=False))
+        for task in tasks_of(record):
+            assert list(task_lines(describe_task(record, task), record.events))
+        assert compare(record, record)["same"] is True
+
+
 def test_a_run_as_json_has_what_its_summary_has_and_more(folder: Path) -> None:
     """`summary.json` is part of it; inputs and failures are there whole."""
     described = json.loads(told(folder, "show", "scaled", "--json"))
@@ -119,6 +137,21 @@ def test_packages_of_another_version_are_named(folder: Path, tmp_path: Path) -> 
     assert list(found["packages"]) == ["polars"]  # type: ignore[call-overload]
     assert found["causes"]["fit-a"] == ["packages differs"]  # type: ignore[index]
     assert json.loads(told(folder, "diff", "first", other, "--tolerance", "1e-5", "--json"))["results"] == {}
+
+
+def test_times_in_metric_tables_are_no_difference(tmp_path: Path) -> None:
+    """A column that its table calls a timing is not compared; another of the same table is."""
+    for name, seconds, error in (("one", 1.5, 3.0), ("two", 9.5, 4.0)):
+        with rc.Session(cores=1, run_dir=tmp_path / "runs" / name) as session:
+            session.submit(leave, seconds, error, name="leave")
+    found = compared(tmp_path, "one", "two")
+    assert found["metrics"] == {"Fits": {"a": {"MAE": [3.0, 4.0]}}}
+    assert found["compared"] == {"metrics": 1, "tasks": 1}
+
+
+def leave(seconds: float, error: float) -> None:
+    columns = ["training [s]", "MAE"]
+    rc.record_artifact(rc.MetricTable("Fits", columns, {"a": [seconds, error]}, timings=["training [s]"]))
 
 
 def test_runs_that_are_the_same_are_called_so(folder: Path) -> None:

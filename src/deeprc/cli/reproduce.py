@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -69,12 +69,12 @@ def _verdict(earlier: RunRecord, directory: Path, folder: Path, tolerance: float
     from deeprc.cli.diff_text import came_out_lines
     from deeprc.cli.runs import record_of
     from deeprc.journal import write_json
-    from deeprc.report import compare, summarise
+    from deeprc.report import compare
 
     compared = compare(earlier, record_of(str(directory)), tolerance=tolerance)
     write_json(folder / "comparison.json", compared)
-    what = _counted(summarise(earlier))
-    within = f"(numbers to {tolerance:g}, relative)"
+    what = _counted(compared["compared"])
+    within = f"(numbers to {tolerance:g}, relative)" if tolerance else "(numbers to the last bit)"
     if compared["same_numbers"]:
         typer.echo(f"Reproduced: {what} are the same as in {earlier.directory.name} {within}.")
         return 0
@@ -86,9 +86,8 @@ def _verdict(earlier: RunRecord, directory: Path, folder: Path, tolerance: float
     return 1
 
 
-def _counted(summary: Mapping[str, Any]) -> str:
-    """What there is to compare: "4 metrics, and status and result of 3 tasks,"."""
+def _counted(compared: Mapping[str, int]) -> str:
+    """What has been compared: "4 metrics, and status and result of 3 tasks,"."""
     from deeprc.report.formats import count
 
-    metrics = sum(len(row) for table in summary["metrics"].values() for row in table.values())
-    return f"{count(metrics, 'metric')}, and status and result of {count(len(summary['tasks']), 'task')},"
+    return f"{count(compared['metrics'], 'metric')}, and status and result of {count(compared['tasks'], 'task')},"

@@ -21,6 +21,7 @@ class MetricTable:
 
     `columns` are metric names with their unit where they have one ("MAE [departures]"); `rows` maps a subject
     to one value for each column. `better` says for each column whether "lower" or "higher" is better, or "".
+    `timings` names the columns that a clock gave: no two runs agree in them, and they are not compared as results.
     """
 
     title: str
@@ -28,6 +29,7 @@ class MetricTable:
     rows: Mapping[str, Sequence[Number]]
     better: Sequence[str] = ()
     note: str = ""
+    timings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,38 +9,37 @@ from typing import Any
 from deeprc.journal import RunRecord
 from deeprc.report.causes import causes_of
 from deeprc.report.description import spec_tasks
-from deeprc.report.numbers import same_numbers, same_texts
+from deeprc.report.numbers import same_numbers
+from deeprc.report.outcome import metrics_that_differ, results_that_differ, seconds_that_differ
 from deeprc.report.provenance import code_of, environment_of, flat, inputs_of
 from deeprc.report.summary import summarise
-from deeprc.report.tasks import Task, tasks_of
+from deeprc.report.tasks import tasks_of
 
 Pair = tuple[Any, Any]
 
-_LEAST_SECONDS = 1.0
-_MUCH_SLOWER = 1.5
 _MEMORY_SHARE = 0.01
-_CUT = "..."
-_OF_A_WORD = f"{string.ascii_letters}{string.digits}_.+-"
 
 
 def compare(a: RunRecord, b: RunRecord, *, tolerance: float = 0.0) -> dict[str, Any]:
     """What differs between two runs; each pair is [a's, b's], and null where one has none. Keys:
 
     - `a`, `b`: `run`, `name`, `status`, `directory`; `same`: nothing that went in or came out differs (times may);
-      `same_numbers`: `metrics`, `results` and `status` are the same
+      `same_numbers`: `metrics`, `results` and `status` are the same; `compared`: how many `metrics` and `tasks`
     - what went in: `session` {field: pair}, `tasks_added`, `tasks_removed`, `tasks_changed` {task: {field: pair}},
       `code_changed` [task], `code_unknown` [task], `environment` {fact: pair}, `packages` {name: pair},
       `inputs` {path: {`how`: "changed", "removed", "added" or "moved", `bytes`: pair, `blake2b`: pair, `to`}}
     - what came out: `metrics` {table: {row: {column: pair}}}, `results` {task: pair}, `status` {task: pair}: numbers
-      are the same that differ by at most `tolerance` times the larger; `seconds` {task: pair}, if by half and 1 s
+      are the same that differ by at most `tolerance` times the larger; `seconds` {task: pair}, if by half and 1 s.
+      Columns of metrics that a clock gave (`MetricTable.timings`) are left out
     - `causes` {task: [reason]} for each task whose status or result differs
     """
     tasks = tasks_of(a), tasks_of(b)
+    metrics, number_of_metrics = metrics_that_differ(a, b, tolerance)
     both = [name for name in tasks[0] if name in tasks[1]]
     went_in = {**_specs(a, b), **_code(a, b, both), **_environments(a, b), "inputs": _inputs(a, b)}
     came_out = {
-        "metrics": _metrics(summarise(a)["metrics"], summarise(b)["metrics"], tolerance),
-        "results": _results(a, b, both, tolerance),
+        "metrics": metrics,
+        "results": results_that_differ(a, b, both, tolerance),
         "status": {name: pair for name in both if _differ(pair := (tasks[0][name].status, tasks[1][name].status))},
     }
     same_numbers_ = not any(came_out.values())
@@ -51,9 +49,10 @@ def compare(a: RunRecord, b: RunRecord, *, tolerance: float = 0.0) -> dict[str, 
         "b": _side(b),
         "same": same,
         "same_numbers": same_numbers_ and not (went_in["tasks_added"] or went_in["tasks_removed"]),
+        "compared": {"metrics": number_of_metrics, "tasks": len(both)},
         **went_in,
         **came_out,
-        "seconds": _seconds(tasks[0], tasks[1], both),
+        "seconds": seconds_that_differ(tasks[0], tasks[1], both),
         "causes": causes_of((a, b), went_in, [*came_out["results"], *came_out["status"]]),
     }
 
@@ -139,45 +138,3 @@ def _is_copy(item: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _change(how: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> dict[str, Any]:
     pairs = {key: (before and before[key], after and after[key]) for key in ("bytes", "blake2b")}
     return {"how": how, **pairs, "to": after["path"] if after and how == "moved" else None}
-
-
-def _metrics(a: Mapping[str, Any], b: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for title in dict.fromkeys([*a, *b]):
-        tables = a.get(title, {}), b.get(title, {})
-        for row in dict.fromkeys([*tables[0], *tables[1]]):
-            rows = tables[0].get(row, {}), tables[1].get(row, {})
-            for column in dict.fromkeys([*rows[0], *rows[1]]):
-                pair = (rows[0].get(column), rows[1].get(column))
-                if not same_numbers(*pair, tolerance) or (column in rows[0]) != (column in rows[1]):
-                    found.setdefault(title, {}).setdefault(row, {})[column] = pair
-    return found
-
-
-def _results(a: RunRecord, b: RunRecord, both: list[str], tolerance: float) -> dict[str, Pair]:
-    """The texts of results that differ in more than the place of their run."""
-    found = {}
-    texts = [{name: task.result for name, task in tasks_of(run).items()} for run in (a, b)]
-    for name in both:
-        sides = [text[name].replace(str(run.directory), "RUN") for text, run in zip(texts, (a, b), strict=True)]
-        if all(sides) and not same_texts(*_as_far_as_both(sides[0], sides[1]), tolerance):
-            found[name] = (texts[0][name], texts[1][name])
-    return found
-
-
-def _as_far_as_both(a: str, b: str) -> tuple[str, str]:
-    """Two texts up to where one of them was cut, without a word or number of which a part may be missing."""
-    if not (a.endswith(_CUT) or b.endswith(_CUT)):
-        return a, b
-    end = min(len(text.removesuffix(_CUT)) for text in (a, b))
-    return a[:end].rstrip(_OF_A_WORD), b[:end].rstrip(_OF_A_WORD)
-
-
-def _seconds(a: Mapping[str, Task], b: Mapping[str, Task], both: list[str]) -> dict[str, Pair]:
-    """Times of tasks that ran in both, where they differ by half of the shorter and by a second."""
-    pairs = {name: (a[name].seconds, b[name].seconds) for name in both}
-    return {name: (one, other) for name, (one, other) in pairs.items() if one and other and _much(one, other)}
-
-
-def _much(one: float, other: float) -> bool:
-    return abs(one - other) >= _LEAST_SECONDS and max(one, other) >= _MUCH_SLOWER * min(one, other)

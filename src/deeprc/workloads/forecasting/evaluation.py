@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BASELINE = "SeasonalNaive"
 
+_TRAINING = "training [s]"
+
 
 def evaluate(
     forecasts: Sequence[Forecast], *, title: str = "Forecast backtest", unit: str = "", max_plots: int = 6
@@ -67,9 +69,10 @@ def _table(scores: dict[str, dict[str, float]], forecasts: Sequence[Forecast], t
     seconds = {each.model: each.seconds for each in forecasts}
     return MetricTable(
         title=title,
-        columns=[*(f"{name} [{units[name]}]" if units.get(name) else name for name in METRICS), "training [s]"],
+        columns=[*(f"{name} [{units[name]}]" if units.get(name) else name for name in METRICS), _TRAINING],
         rows={model: [*(row[name] for name in METRICS), seconds.get(model)] for model, row in scores.items()},
         better=["lower"] * (len(METRICS) + 1),
+        timings=[_TRAINING],
         note=f"Means over {len(first.series)} series; {first.actual.shape[1]} rows of each kept from training, "
         f"forecast {first.horizon} at a time. MASE below 1 beats the seasonal naive forecast of one step.",
     )
