@@ -106,6 +106,17 @@ def test_a_submitted_run_is_followed_to_its_end(folder: Path, cluster: SlurmClus
     assert cluster.jobs() == [] and processes_of(run) == []
 
 
+def test_a_run_of_a_job_is_reproduced_by_another_job(folder: Path, cluster: SlurmCluster) -> None:
+    """With the time limit and partition that the first one had; its outcome is compared when the job has ended."""
+    asked = ("--time", "0:10:00", "--partition", "debug")
+    assert deeprc("run", "good.yaml", *ON_SLURM, *asked, "--run-dir", "runs/first").returncode == 0
+    done = deeprc("reproduce", "first", "--run-dir", "runs/second")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Reproduced: 0 metrics, and status and result of 2 tasks" in done.stdout
+    submitted = [(folder / "runs" / name / "job.sh").read_text().splitlines()[1] for name in ("first", "second")]
+    assert all("--time=0-00:10:00" in line and "--partition=debug" in line for line in submitted)
+
+
 def test_a_failed_task_ends_with_1_and_shows_why(folder: Path, cluster: SlurmCluster) -> None:
     """As a local run: the traceback of the rank."""
     done = deeprc("run", "bad.yaml", *ON_SLURM)
