@@ -14,7 +14,7 @@ from tests.leftovers import at_end
 def run_on_ranks(function: Callable[..., Any], *args: Any, size: int, backend: str = "gloo") -> list[Any]:
     """Call `function(comm, *args)` on `size` ranks of `backend`; return the results in rank order."""
     future = _session().submit(_gathered, function, args, ranks=size, comm=backend)
-    results: list[Any] = future.result(timeout=150)
+    results: list[Any] = future.result(timeout=280)
     return results
 
 
