@@ -99,6 +99,7 @@ class SlurmSite:
 
     def leftovers(self, session: rc.Session) -> list[str]:
         listing = self._cluster.command("squeue", "--noheader", "--steps", "--format=%i %j").splitlines()
+        # The session that all tests share has a step as well, and a run directory of another name.
         steps = [f"step {line}" for line in listing if f" deeprc-{session.run_directory.name}-" in line]
         return steps + [f"process {process.pid}: {faults.words_of(process)}" for process in processes_of(session)]
 

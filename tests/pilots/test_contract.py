@@ -58,7 +58,7 @@ def places(session: rc.Session, task: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def shared(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[rc.Session]:
     """Two nodes of two cores, for all tests that leave them whole: some sites take a minute to give them."""
-    session = site.session(tmp_path_factory.mktemp("site") / "run", nodes=2, cores=2)
+    session = site.session(tmp_path_factory.mktemp("site") / "shared", nodes=2, cores=2)
     yield session
     # Not the session as a context manager: after a failed test nothing is waited for.
     session.close()
