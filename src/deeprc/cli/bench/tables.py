@@ -146,7 +146,8 @@ def _told(answer: dict[str, Any]) -> str:
         return f"({answer['failed'].splitlines()[-1][:100]})"
     if "seconds" in answer:
         return f"{answer['seconds']:.3f} s"
-    return f"{(answer['peak_bytes'] or math.nan) / 2**30:.2f} GiB"
+    peak = answer["peak_bytes"]
+    return "too short to be seen" if peak is None else f"{peak / 2**30:.2f} GiB"
 
 
 def check_same_answers(case: str, answers: dict[str, list[list[dict[str, Any]]]]) -> None:
@@ -230,12 +231,16 @@ def _ratios_of(told: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 
 def _table(case: dict[str, Any]) -> Table:
-    questions = list(next(iter(case["engines"].values())))
-    table = Table(title=f"{case['case']}: medians [s]")
-    for column in ("engine", *questions):
-        table.add_column(column, justify="left" if column == "engine" else "right")
-    for name, answers in case["engines"].items():
-        table.add_row(name, *(_cell(answers[question]) for question in questions))
+    engines = case["engines"]
+    questions = list(next(iter(engines.values())))
+    table = Table("", title=f"{case['case']}: medians [s]")
+    # The fewer go side by side, so that a terminal is wide enough.
+    down, across = (questions, list(engines)) if len(questions) > len(engines) else (list(engines), questions)
+    for column in across:
+        table.add_column(column, justify="right")
+    for row in down:
+        named = [(row, column) if down is not questions else (column, row) for column in across]
+        table.add_row(row, *(_cell(engines[engine][question]) for engine, question in named))
     return table
 
 
