@@ -156,6 +156,7 @@ def test_a_batch_script_of_the_users_own_goes_on_too(folder: Path, cluster: Slur
     wait_until(lambda: "JobState=COMPLETED" in cluster.command("scontrol", "show", "job", job))
 
 
+@pytest.mark.slow
 def test_a_limit_that_an_administrator_extends_is_seen(cluster: SlurmCluster) -> None:
     """The clock is set by Slurm, and asked again when it is due."""
     told = threading.Event()

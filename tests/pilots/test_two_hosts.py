@@ -64,6 +64,7 @@ def processes_naming(word: str) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 def test_traffic_crosses_and_a_host_is_cut_off(hosts: tuple[str, str], tmp_path: Path) -> None:
     """MPI and GLOO cross the link; the loss is told within the limit of silence; both hosts end up empty."""
     first, second = hosts

@@ -79,6 +79,7 @@ def die_unreported(comm: rc.Communicator, place: str) -> None:
     comm.barrier()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_a_death_that_is_told_late_is_the_cause_all_the_same(tmp_path: Path, nodes: int) -> None:
     """On a busy machine a peer's exception, of the connection that it has lost, comes long before the exit status."""

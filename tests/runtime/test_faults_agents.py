@@ -146,6 +146,7 @@ def test_an_agent_that_is_not_heard_ends(tmp_path: Path) -> None:
     assert "ending all ranks" in (tmp_path / "run" / "logs" / "agent-localhost.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_stopped_driver_goes_on(tmp_path: Path) -> None:
     """Ctrl-Z and fg: no node is taken for lost because it was not listened to."""
     script = tmp_path / "script.py"

@@ -245,6 +245,7 @@ def test_a_killed_agent_leaves_no_child_of_a_task(tmp_path: Path, how: str) -> N
     assert faults.wait_until(lambda: not faults.alive(left))
 
 
+@pytest.mark.slow
 def test_a_timeout_ends_children_too(session: rc.Session, tmp_path: Path) -> None:
     """A task that waits for its child for ever."""
 

@@ -24,7 +24,14 @@ LAUNCHES = {
     "mpi4": Launch("mpi", 4, "even", (*FEW, *AROUND_FEW), ("mixed",)),
     "mpi3": Launch("mpi", 3, "even", FEW, ("skewed", "few")),
 }
-WANTED = [(launch, name, data) for launch, what in LAUNCHES.items() for name in what.names for data in what.frames]
+# One rank, three and those over MPI tell most: the others take a minute and a half.
+SLOW = ("gloo2", "gloo4")
+WANTED = [
+    pytest.param(launch, name, data, marks=[pytest.mark.slow] if launch in SLOW else [])
+    for launch, what in LAUNCHES.items()
+    for name in what.names
+    for data in what.frames
+]
 
 
 @functools.cache

@@ -46,6 +46,7 @@ def test_what_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
         main(tmp_path / "t.json", engines=("duckbd",))
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that never answers is ended; what it had answered before counts, the rest says why it is missing."""
     questions = "{'quick': lambda tables: 1, 'endless': lambda tables: tables is few or time.sleep(600)}"

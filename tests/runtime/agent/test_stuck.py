@@ -77,6 +77,7 @@ def test_gloo_behind_the_communicator(lasting: rc.Session) -> None:
     assert caught.value.whereabouts == {0: "has returned", 1: f"in torch.distributed.barrier, {line}"}
 
 
+@pytest.mark.slow
 def test_mpi_behind_the_communicator(tmp_path: Path) -> None:
     """A user's own MPI calls are not counted: they get the stated patience."""
     script = tmp_path / "script.py"

@@ -59,7 +59,13 @@ LAUNCHES = {
     "gloo2 in order": (Launch("gloo", 2, "last", IN_ORDER, ("mixed",)), 60_000),
     "gloo3 in order": (Launch("gloo", 3, "even", IN_ORDER, ("distinct", "empty")), 30_000),
 }
-WANTED = [(launch, name, data) for launch, (what, _) in LAUNCHES.items() for name in what.names for data in what.frames]
+SLOW = ("gloo2", "gloo4")
+WANTED = [
+    pytest.param(launch, name, data, marks=[pytest.mark.slow] if launch in SLOW else [])
+    for launch, (what, _) in LAUNCHES.items()
+    for name in what.names
+    for data in what.frames
+]
 
 
 @functools.cache
