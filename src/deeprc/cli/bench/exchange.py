@@ -24,7 +24,7 @@ _SIZES = (1 << 10, 1 << 16, 1 << 20, 1 << 23)
 _REPEATS = 25
 _ROW_BYTES = 16
 _PER_NODE = 42
-_PRIVATE = ("executable", "command")
+_PRIVATE = ("executable", "command", "working_directory")
 # (what, exchanges, rows in all or None for a million a rank, seconds by ranks)
 _PUBLISHED: tuple[tuple[str, int, float | None, dict[int, float]], ...] = (
     ("strong sort of 3.5 billion rows", 1, 3.5e9, {42: 49.8, 1344: 2.10, 10752: 53.9}),

@@ -36,7 +36,7 @@ VARIANTS = {
     "warm": "a second run in the same session",
 }
 _TIMEOUT_S = 600
-_PRIVATE = ("executable", "command")
+_PRIVATE = ("executable", "command", "working_directory")
 
 _JOB = """
 import json, sys

@@ -35,7 +35,7 @@ QUESTIONS = {
 SUITES = ("cylon", "db-benchmark")
 _FEW = {"cylon": 1000, "db-groups": 10_000, "db-joins": 10_000}
 _TOLERANCE = 1e-6
-_PRIVATE = ("executable", "command")
+_PRIVATE = ("executable", "command", "working_directory")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from deeprc.journal.environment import describe_environment
 from deeprc.journal.writer import write_json
 from deeprc.pilots.leftovers import end_processes_in
 
-_PRIVATE = ("executable", "command")
+_PRIVATE = ("executable", "command", "working_directory")
 _SCRIPTS = Path(__file__).with_name("systems")
 _GRAPH_TIMEOUT_S = 240.0
 
