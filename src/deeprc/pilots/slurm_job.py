@@ -152,11 +152,11 @@ def follow(job: str, run_directory: Path) -> Iterator[Event | JobState | Job]:
         if (latest := current_directory(run_directory)) != current:
             current, tail = latest, EventTail(latest)
             events += tail.read()
-        if events and (told is None or told.state != "RUNNING"):
-            # It runs, or it ran and ended between two looks: that is told before what it did.
-            told = _where_it_runs(job) or told
-            if told is not None:
-                yield told
+        untold = told is None or told.state != "RUNNING"
+        # It runs, or it ran and ended between two looks: that is told before what it did.
+        if events and untold and (runs := _where_it_runs(job)):
+            told = runs
+            yield told
         yield from events
         if any(event["kind"] == "run.finished" for event in events):
             pause_s, due = _LOOK_EVERY_S[0], 0.0
